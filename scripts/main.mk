@@ -1,4 +1,5 @@
 # Targets that set up their own machine; each works without pg_config, which the first line of its recipe installs.
+# Variables of the command line reach the scripts through the environment.
 .PHONY: test demo demo-psql demo-stop bench
 
 test:
@@ -6,14 +7,11 @@ test:
 	@scripts/test
 
 # make demo [STATEMENT=FILE.csv] [TENANT_COLUMN=COLUMN]
-demo: export STATEMENT := $(STATEMENT)
-demo: export TENANT_COLUMN := $(TENANT_COLUMN)
 demo:
 	@scripts/install-packages demo
 	@scripts/demo start
 
 # make -s demo-psql SQL='SELECT …'
-demo-psql: export SQL := $(SQL)
 demo-psql:
 	@scripts/demo psql "$$SQL"
 
