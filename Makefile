@@ -37,7 +37,7 @@ endif
 -include $(OBJS:.o=.d)
 
 $(DATA_built): extension/install.list extension/sor.control $(foreach m,$(MODULES_IN_ORDER),extension/$(m)/$(m).sql)
-	{ echo '\echo Use "CREATE EXTENSION sor" to load this file. \quit'; \
+	{ printf '%s\n' '\echo Use "CREATE EXTENSION sor" to load this file. \quit'; \
 	  cat $(foreach m,$(MODULES_IN_ORDER),extension/$(m)/$(m).sql); } > $@.tmp && mv $@.tmp $@
 
 all: build/sor

@@ -1,0 +1,78 @@
+-- access: the people of a tenant, their roles, and which login may act for whom.
+
+create table sor.users (
+    tenant_id uuid not null references sor.tenants,
+    id uuid not null default sor.uuid_v7(),
+    email text not null check (email = btrim(email) and email <> ''),
+    display_name text not null,
+    created_at timestamptz not null default pg_catalog.clock_timestamp(),
+    primary key (tenant_id, id),
+    unique (tenant_id, email)
+);
+comment on table sor.users is 'The people of a tenant.';
+
+create table sor.user_roles (
+    id uuid not null default sor.uuid_v7(),
+    tenant_id uuid not null,
+    user_id uuid not null,
+    role text not null check (role in ('admin', 'member', 'viewer')),
+    created_at timestamptz not null default pg_catalog.clock_timestamp(),
+    primary key (tenant_id, id),
+    unique (tenant_id, user_id),
+    foreign key (tenant_id, user_id) references sor.users
+);
+comment on table sor.user_roles is 'One role for each user in a tenant. An agent has the role of the user it acts for.';
+
+select sor.protect_tenant('sor.users');
+select sor.protect_tenant('sor.user_roles');
+grant select, insert on sor.users to sor_engine;
+grant select, insert, update on sor.user_roles to sor_engine;
+grant select on sor.users, sor.user_roles to sor_auditor;
+
+create function sor.create_tenant(name text) returns uuid
+    language c volatile as 'MODULE_PATHNAME', 'sor_create_tenant'
+    set search_path = pg_catalog, pg_temp set row_security = on;
+comment on function sor.create_tenant(text) is 'Makes a tenant and returns its id. Errors: 23505 the name is taken.';
+
+create function sor.create_user(tenant_id uuid, email text, display_name text) returns uuid
+    language c volatile as 'MODULE_PATHNAME', 'sor_create_user'
+    set search_path = pg_catalog, pg_temp set row_security = on;
+comment on function sor.create_user(uuid, text, text) is
+    'Makes a user of the tenant and returns its id. Errors: 23503 no such tenant, 23505 the e-mail is taken in it.';
+
+create function sor.assign_role(tenant_id uuid, user_id uuid, role text) returns void
+    language c volatile as 'MODULE_PATHNAME', 'sor_assign_role'
+    set search_path = pg_catalog, pg_temp set row_security = on;
+comment on function sor.assign_role(uuid, uuid, text) is
+    'Gives a user its role in the tenant: admin, member or viewer; the former one is replaced. Recorded as role.assigned.';
+
+create function sor.grant_tenant(login name, tenant_id uuid, user_ids uuid[] default null, actor_kinds text[] default '{agent}') returns void
+    language c volatile as 'MODULE_PATHNAME', 'sor_grant_tenant'
+    set search_path = pg_catalog, pg_temp set row_security = on;
+comment on function sor.grant_tenant(name, uuid, uuid[], text[]) is
+    'Lets a login act in the tenant, as those users (null: any) and those actor kinds (user, agent); replaces its former grant. Recorded as grant.changed. '
+    'Errors: 42704 no such login, 23503 no such tenant or user, 22023 no such kind.';
+
+create function sor.revoke_tenant(login name, tenant_id uuid) returns void
+    language c volatile as 'MODULE_PATHNAME', 'sor_revoke_tenant'
+    set search_path = pg_catalog, pg_temp set row_security = on;
+comment on function sor.revoke_tenant(name, uuid) is
+    'Takes a login''s grant in the tenant away, from the next statement on. Recorded as grant.changed. Errors: SR002 there is no such grant.';
+
+create function sor.granted_users(tenant_id uuid) returns table (user_id uuid, email text, role text)
+    language c volatile as 'MODULE_PATHNAME', 'sor_granted_users'
+    set search_path = pg_catalog, pg_temp set row_security = on;
+comment on function sor.granted_users(uuid) is
+    'The users of the tenant that the calling role may act for, by e-mail; role is null for one that has none. Errors: SR002 not granted.';
+
+create function sor.has_role(minimum text) returns boolean
+    language c stable as 'MODULE_PATHNAME', 'sor_has_role'
+    set search_path = pg_catalog, pg_temp set row_security = on;
+comment on function sor.has_role(text) is
+    'Whether the context''s user has at least that role (viewer < member < admin) in the context''s tenant; false without either.';
+
+grant execute on function sor.granted_users(uuid) to sor_worker, sor_app;
+grant execute on function sor.has_role(text) to sor_app;
+
+select pg_catalog.pg_extension_config_dump('sor.users', '');
+select pg_catalog.pg_extension_config_dump('sor.user_roles', '');

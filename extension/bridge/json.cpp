@@ -1,0 +1,170 @@
+#include "bridge/json.hpp"
+
+namespace sor::bridge {
+
+json_writer& json_writer::push(JsonbIteratorToken token) {
+    if (depth_ == deepest)
+        elog(ERROR, "json nested deeper than %d", deepest);
+    in_object_[depth_++] = token == WJB_BEGIN_OBJECT;
+    result_ = pushJsonbValue(&state_, token, nullptr);
+    return *this;
+}
+
+json_writer& json_writer::end() {
+    result_ = pushJsonbValue(&state_, in_object_[--depth_] ? WJB_END_OBJECT : WJB_END_ARRAY, nullptr);
+    return *this;
+}
+
+json_writer& json_writer::put(JsonbValue& v) {
+    result_ = pushJsonbValue(&state_, in_object_[depth_ - 1] ? WJB_VALUE : WJB_ELEM, &v);
+    return *this;
+}
+
+json_writer& json_writer::key(std::string_view name) {
+    JsonbValue v;
+    v.type = jbvString;
+    v.val.string.val = to_cstring(name);
+    v.val.string.len = static_cast<int>(name.size());
+    result_ = pushJsonbValue(&state_, WJB_KEY, &v);
+    return *this;
+}
+
+json_writer& json_writer::string(std::string_view s) {
+    JsonbValue v;
+    v.type = jbvString;
+    v.val.string.val = to_cstring(s);
+    v.val.string.len = static_cast<int>(s.size());
+    return put(v);
+}
+
+json_writer& json_writer::integer(int64 n) {
+    JsonbValue v;
+    v.type = jbvNumeric;
+    v.val.numeric = int64_to_numeric(n);
+    return put(v);
+}
+
+json_writer& json_writer::boolean(bool b) {
+    JsonbValue v;
+    v.type = jbvBool;
+    v.val.boolean = b;
+    return put(v);
+}
+
+json_writer& json_writer::null() {
+    JsonbValue v;
+    v.type = jbvNull;
+    return put(v);
+}
+
+json_writer& json_writer::json(const Jsonb* j) {
+    JsonbValue v;
+    if (JB_ROOT_IS_SCALAR(const_cast<Jsonb*>(j))) {
+        JsonbExtractScalar(const_cast<JsonbContainer*>(&j->root), &v);
+    } else {
+        v.type = jbvBinary;
+        v.val.binary.data = const_cast<JsonbContainer*>(&j->root);
+        v.val.binary.len = VARSIZE(j) - VARHDRSZ;
+    }
+    return put(v);
+}
+
+json_writer& json_writer::time(TimestampTz t) {
+    pg_tm broken;
+    fsec_t fraction;
+    int zone = 0;
+    if (timestamp2tm(t, nullptr, &broken, &fraction, nullptr, nullptr) != 0)
+        ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
+    char buffer[MAXDATELEN + 1];
+    EncodeDateTime(&broken, fraction, true, zone, nullptr, USE_XSD_DATES, buffer);
+    return string(buffer);
+}
+
+Jsonb* json_writer::done() { return JsonbValueToJsonb(result_); }
+
+Jsonb* empty_object() { return json_writer().object().end().done(); }
+
+Jsonb* json_of(const JsonbValue* v) { return JsonbValueToJsonb(const_cast<JsonbValue*>(v)); }
+
+bool is_object(const Jsonb* j) { return JB_ROOT_IS_OBJECT(const_cast<Jsonb*>(j)); }
+
+bool is_array(const Jsonb* j) {
+    return JB_ROOT_IS_ARRAY(const_cast<Jsonb*>(j)) && !JB_ROOT_IS_SCALAR(const_cast<Jsonb*>(j));
+}
+
+JsonbValue* find(const Jsonb* object, std::string_view key) {
+    return getKeyJsonValueFromContainer(const_cast<JsonbContainer*>(&object->root), key.data(),
+                                        static_cast<int>(key.size()), nullptr);
+}
+
+namespace {
+
+[[noreturn]] void wrong_type(const char* key, const char* wanted) {
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("argument \"%s\" has the wrong type", key),
+                    errhint("Give a %s.", wanted)));
+    pg_unreachable();
+}
+
+} // namespace
+
+char* find_string(const Jsonb* object, const char* key) {
+    const JsonbValue* v = find(object, key);
+    if (v == nullptr || v->type == jbvNull)
+        return nullptr;
+    if (v->type != jbvString)
+        wrong_type(key, "string");
+    return pnstrdup(v->val.string.val, v->val.string.len);
+}
+
+bool find_integer(const Jsonb* object, const char* key, int64& into) {
+    const JsonbValue* v = find(object, key);
+    if (v == nullptr || v->type == jbvNull)
+        return false;
+    if (v->type != jbvNumeric)
+        wrong_type(key, "whole number");
+    const Datum number = NumericGetDatum(v->val.numeric);
+    if (!DatumGetBool(DirectFunctionCall2(numeric_eq, DirectFunctionCall1(numeric_floor, number), number)))
+        wrong_type(key, "whole number");
+    into = DatumGetInt64(DirectFunctionCall1(numeric_int8, number));
+    return true;
+}
+
+Jsonb* find_json(const Jsonb* object, const char* key) {
+    const JsonbValue* v = find(object, key);
+    return v == nullptr ? nullptr : json_of(v);
+}
+
+void only_keys(const Jsonb* object, const char* what, std::initializer_list<const char*> allowed) {
+    if (!is_object(object))
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must be a JSON object", what)));
+    JsonbIterator* it = JsonbIteratorInit(const_cast<JsonbContainer*>(&object->root));
+    JsonbValue v;
+    JsonbIteratorToken token;
+    while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE) {
+        if (token != WJB_KEY)
+            continue;
+        const std::string_view name{v.val.string.val, static_cast<size_t>(v.val.string.len)};
+        bool known = false;
+        for (const char* a : allowed)
+            known = known || name == a;
+        if (!known) {
+            StringInfoData list;
+            initStringInfo(&list);
+            for (const char* a : allowed)
+                appendStringInfo(&list, "%s%s", list.len ? ", " : "", a);
+            ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                            errmsg("%s has no argument \"%.*s\"", what, static_cast<int>(name.size()), name.data()),
+                            errhint("It takes: %s.", list.data)));
+        }
+    }
+}
+
+char* to_cstring(const Jsonb* j) {
+    return JsonbToCString(nullptr, const_cast<JsonbContainer*>(&j->root), VARSIZE(j));
+}
+
+Jsonb* parse_json(const char* text) {
+    return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+}
+
+} // namespace sor::bridge

@@ -1,0 +1,108 @@
+// SQL from C++: kept plans only, every name in them schema-qualified.
+//
+// Two kinds: a statement is a constant text at a call site (sor's own tables), planned once a backend. A plan of the
+// cache belongs to a relation known only at run time (a registered table), keyed (relid, purpose), and is dropped when
+// the relation changes. All run inside one SPI connection, opened by with_spi.
+#pragma once
+
+#include "bridge/values.hpp"
+
+#include <initializer_list>
+
+namespace sor::bridge {
+
+// The rows of one execution; valid until SPI_finish or free().
+struct result {
+    SPITupleTable* table = nullptr;
+    uint64 count = 0;
+
+    bool empty() const { return count == 0; }
+    // Columns count from 1, as SPI's.
+    value column(uint64 row, int number) const;
+    bool null(uint64 row, int number) const { return column(row, number).null; }
+    Datum datum(uint64 row, int number) const; // raises XX000 on a null
+    const pg_uuid_t& uuid(uint64 row, int number) const { return *DatumGetUUIDP(datum(row, number)); }
+    const pg_uuid_t* uuid_or_null(uint64 row, int number) const;
+    int64 bigint(uint64 row, int number) const { return DatumGetInt64(datum(row, number)); }
+    int integer(uint64 row, int number) const { return DatumGetInt32(datum(row, number)); }
+    bool boolean(uint64 row, int number) const { return DatumGetBool(datum(row, number)); }
+    TimestampTz time(uint64 row, int number) const { return DatumGetTimestampTz(datum(row, number)); }
+    char* string(uint64 row, int number) const { return TextDatumGetCString(datum(row, number)); }
+    char* string_or_null(uint64 row, int number) const { return null(row, number) ? nullptr : string(row, number); }
+    Jsonb* json(uint64 row, int number) const { return DatumGetJsonbP(datum(row, number)); }
+    Jsonb* json_or_null(uint64 row, int number) const { return null(row, number) ? nullptr : json(row, number); }
+    void free() const { if (table != nullptr) SPI_freetuptable(table); }
+};
+
+class statement {
+public:
+    static constexpr int most_parameters = 24;
+
+    constexpr statement(const char* sql, std::initializer_list<Oid> types) : sql_(sql) {
+        for (Oid type : types)
+            types_[count_++] = type;
+    }
+    // Raises whatever the statement raises. The rows stay until free() or SPI_finish.
+    template <class... Values>
+    result run(const Values&... values) {
+        const value given[] = {values..., value{}};
+        return execute(given, static_cast<int>(sizeof...(values)));
+    }
+    // Same, reading with a snapshot taken now even under REPEATABLE READ: for what a lock has made stable.
+    template <class... Values>
+    result run_latest(const Values&... values) {
+        const value given[] = {values..., value{}};
+        return execute(given, static_cast<int>(sizeof...(values)), true);
+    }
+    result execute(const value* values, int count, bool latest = false);
+
+private:
+    const char* sql_;
+    Oid types_[most_parameters] = {};
+    int count_ = 0;
+    SPIPlanPtr plan_ = nullptr;
+};
+
+// Runs f(caller's memory context) inside an SPI connection. What f returns must live in the caller's context.
+template <guarded F>
+auto with_spi(F&& f) {
+    const MemoryContext caller = CurrentMemoryContext;
+    if (SPI_connect() != SPI_OK_CONNECT)
+        elog(ERROR, "SPI_connect failed");
+    if constexpr (std::is_void_v<std::invoke_result_t<F, MemoryContext>>) {
+        f(caller);
+        SPI_finish();
+    } else {
+        auto out = f(caller);
+        SPI_finish();
+        return out;
+    }
+}
+
+// Executes one-off SQL text (DDL of operator functions).
+result execute_text(const char* sql);
+
+// The kept plan of a relation for a purpose. `build` returns the SQL text and fills types; it runs only when no valid
+// plan is kept. Purposes are small integers of the module, unique in the extension.
+struct relation_plan_text {
+    const char* sql;
+    const Oid* types;
+    int count;
+};
+template <guarded F>
+SPIPlanPtr relation_plan(Oid relid, uint32 purpose, F&& build);
+result execute_plan(SPIPlanPtr plan, const value* values, int count);
+
+namespace detail {
+SPIPlanPtr find_plan(Oid relid, uint32 purpose);
+SPIPlanPtr keep_plan(Oid relid, uint32 purpose, const relation_plan_text& text);
+} // namespace detail
+
+template <guarded F>
+SPIPlanPtr relation_plan(Oid relid, uint32 purpose, F&& build) {
+    if (SPIPlanPtr kept = detail::find_plan(relid, purpose))
+        return kept;
+    return detail::keep_plan(relid, purpose, build());
+}
+
+} // namespace sor::bridge

@@ -1,0 +1,437 @@
+#include "context/context.hpp"
+
+#include "bridge/uuid_v7.hpp"
+
+namespace sor::context {
+
+using bridge::in;
+
+namespace {
+
+// ---------------------------------------------------------------- settings
+
+char* tenant_setting;
+char* user_setting;
+char* actor_kind_setting;
+
+// What the assign hooks parsed, so that policies compare sixteen bytes and nothing else.
+struct parsed_uuid {
+    pg_uuid_t id;
+    bool set;
+};
+parsed_uuid tenant_now;
+parsed_uuid user_now;
+
+bool setting_now = false; // true only while set_local runs
+
+bool only_we_set(char** value, void**, GucSource source) {
+    if (setting_now || InitializingParallelWorker || (source == PGC_S_DEFAULT && **value == '\0'))
+        return true;
+    GUC_check_errcode(bridge::sqlstate(code::context_already_set));
+    GUC_check_errmsg("the tenant context cannot be set by hand");
+    GUC_check_errhint("Call sor.set_context(tenant_id) inside a transaction.");
+    return false;
+}
+
+void assign_tenant(const char* value, void*) { tenant_now.set = bridge::parse_uuid(value, tenant_now.id); }
+void assign_user(const char* value, void*) { user_now.set = bridge::parse_uuid(value, user_now.id); }
+
+void set_local(const char* name, const char* value, GucAction action) {
+    setting_now = true;
+    PG_TRY();
+    {
+        set_config_option(name, value, PGC_SUSET, PGC_S_SESSION, action, true, 0, false);
+    }
+    PG_FINALLY();
+    {
+        setting_now = false;
+    }
+    PG_END_TRY();
+}
+
+void set_uuid(const char* name, const parsed_uuid& now, const pg_uuid_t* id, GucAction action) {
+    if (id == nullptr ? !now.set : now.set && bridge::equal(now.id, *id))
+        return;
+    set_local(name, id ? bridge::to_cstring(*id) : "", action);
+}
+
+void set_all(const pg_uuid_t& tenant, const pg_uuid_t* user, const char* kind, GucAction action) {
+    set_uuid("sor.tenant_id", tenant_now, &tenant, action);
+    set_uuid("sor.user_id", user_now, user, action);
+    if (strcmp(actor_kind_setting, kind) != 0)
+        set_local("sor.actor_kind", kind, action);
+}
+
+// ---------------------------------------------------------------- frames
+
+// Entry points now running, outermost first. An array, not a list on the C stack: an error jumps over those frames,
+// and the abort of their (sub)transaction drops them here.
+struct frame {
+    pg_uuid_t tenant;
+    bool has_tenant;
+    bool has_origin;
+    origin from;
+    Oid caller;
+    int nest_level;
+};
+constexpr int deepest = 64;
+frame frames[deepest];
+int depth = 0;
+
+void push(const pg_uuid_t* tenant) {
+    if (depth == deepest)
+        ereport(ERROR, (errcode(ERRCODE_STATEMENT_TOO_COMPLEX), errmsg("calls of sor functions are nested too deeply")));
+    frames[depth].has_tenant = tenant != nullptr;
+    frames[depth].has_origin = false;
+    if (tenant != nullptr)
+        frames[depth].tenant = *tenant;
+    frames[depth].caller = GetUserId();
+    frames[depth].nest_level = GetCurrentTransactionNestLevel();
+    ++depth;
+}
+
+void at_transaction_end(XactEvent event, void*) {
+    if (event == XACT_EVENT_ABORT || event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE ||
+        event == XACT_EVENT_PARALLEL_ABORT || event == XACT_EVENT_PARALLEL_COMMIT)
+        depth = 0;
+}
+
+void at_subtransaction_end(SubXactEvent event, SubTransactionId, SubTransactionId, void*) {
+    if (event != SUBXACT_EVENT_ABORT_SUB)
+        return;
+    const int level = GetCurrentTransactionNestLevel();
+    while (depth > 0 && frames[depth - 1].nest_level >= level)
+        --depth;
+}
+
+void become_engine() {
+    Oid user;
+    int security;
+    GetUserIdAndSecContext(&user, &security);
+    SetUserIdAndSecContext(get_role_oid("sor_engine", false), security | SECURITY_LOCAL_USERID_CHANGE);
+}
+
+detail::switched remember() {
+    detail::switched saved;
+    GetUserIdAndSecContext(&saved.user, &saved.security);
+    saved.depth = depth;
+    return saved;
+}
+
+// ---------------------------------------------------------------- grants
+
+[[noreturn]] void not_granted(const char* what, Oid caller) {
+    bridge::raise(code::tenant_not_granted, psprintf("role \"%s\" was not granted %s", GetUserNameFromId(caller, false), what),
+                  nullptr, "An operator grants it with sor.grant_tenant(login, tenant_id, user_ids, actor_kinds).");
+}
+
+struct authority {
+    const pg_uuid_t* user;
+    const char* actor_kind;
+};
+
+bool is_known_kind(const char* kind) {
+    return strcmp(kind, "user") == 0 || strcmp(kind, "agent") == 0 || strcmp(kind, "system") == 0;
+}
+
+// Which user and kind the caller acts as, from what it says and what it was granted. Runs as the engine.
+authority check_grant(Oid caller, const pg_uuid_t& tenant, const identity& who) {
+    authority out = {who.user, who.actor_kind};
+    if (out.user == nullptr && user_now.set && tenant_now.set && bridge::equal(tenant_now.id, tenant))
+        out.user = bridge::copy(user_now.id);
+    if (out.actor_kind == nullptr && *actor_kind_setting != '\0')
+        out.actor_kind = pstrdup(actor_kind_setting);
+    if (out.actor_kind != nullptr && !is_known_kind(out.actor_kind))
+        bridge::raise(code::invalid_parameter, psprintf("\"%s\" is no actor kind", out.actor_kind), nullptr,
+                      "Give user or agent.");
+    if (superuser_arg(caller)) {
+        if (out.actor_kind == nullptr)
+            out.actor_kind = "agent";
+        return out;
+    }
+    static bridge::statement probe(
+        "select user_ids is null,"
+        "       $3 is null or user_ids is null or $3 = any (user_ids),"
+        "       case when pg_catalog.cardinality(user_ids) = 1 then user_ids[1] end,"
+        "       $4 is null or $4 = any (actor_kinds),"
+        "       case when pg_catalog.cardinality(actor_kinds) = 1 then actor_kinds[1] end"
+        "  from sor.tenant_grants where login = $1 and tenant_id = $2",
+        {NAMEOID, UUIDOID, UUIDOID, TEXTOID});
+    const bool system = out.actor_kind != nullptr && strcmp(out.actor_kind, "system") == 0;
+    const auto grant = probe.run(bridge::in_name(GetUserNameFromId(caller, false)), in(tenant), in(out.user),
+                                 in(system ? nullptr : out.actor_kind));
+    if (grant.empty())
+        not_granted(psprintf("tenant %s", bridge::to_cstring(tenant)), caller);
+    if (!grant.boolean(0, 2))
+        not_granted(psprintf("user %s of tenant %s", bridge::to_cstring(*out.user), bridge::to_cstring(tenant)), caller);
+    if (!grant.boolean(0, 4))
+        not_granted(psprintf("actor kind %s in tenant %s", out.actor_kind, bridge::to_cstring(tenant)), caller);
+    if (out.user == nullptr && !grant.boolean(0, 1)) {
+        if (const pg_uuid_t* only = grant.uuid_or_null(0, 3))
+            out.user = bridge::copy(*only);
+        else if (who.acts)
+            bridge::raise(code::tenant_not_granted,
+                          psprintf("role \"%s\" must say which user it acts for", GetUserNameFromId(caller, false)),
+                          psprintf("Its grant in tenant %s names several users.", bridge::to_cstring(tenant)),
+                          "Call sor.set_context(tenant_id, user_id) first.");
+    }
+    if (out.actor_kind == nullptr) {
+        char* only = grant.string_or_null(0, 5);
+        if (only == nullptr)
+            bridge::raise(code::tenant_not_granted,
+                          psprintf("role \"%s\" must say which kind of actor it is", GetUserNameFromId(caller, false)),
+                          psprintf("Its grant in tenant %s names several kinds.", bridge::to_cstring(tenant)),
+                          "Call sor.set_context(tenant_id, user_id, actor_kind) first.");
+        out.actor_kind = only;
+    }
+    return out;
+}
+
+} // namespace
+
+// ---------------------------------------------------------------- interface
+
+const pg_uuid_t* current_tenant() { return tenant_now.set ? &tenant_now.id : nullptr; }
+const pg_uuid_t* current_user_id() { return user_now.set ? &user_now.id : nullptr; }
+const char* current_actor_kind() { return *actor_kind_setting != '\0' ? actor_kind_setting : nullptr; }
+bool inside_entry() { return depth > 0; }
+const char* caller_name() { return GetUserNameFromId(depth > 0 ? frames[0].caller : GetUserId(), false); }
+bool caller_is_superuser() { return superuser_arg(depth > 0 ? frames[0].caller : GetUserId()); }
+
+const pg_uuid_t& required_tenant() {
+    if (!tenant_now.set)
+        bridge::raise(code::no_tenant_context, "no tenant is open in this transaction", nullptr,
+                      "Call sor.set_context(tenant_id) first, in the same transaction.");
+    return tenant_now.id;
+}
+
+void set_origin(const origin& from) {
+    frames[depth - 1].from = from;
+    frames[depth - 1].has_origin = true;
+}
+
+const origin* current_origin() {
+    for (int i = depth; i-- > 0;)
+        if (frames[i].has_origin)
+            return &frames[i].from;
+    return nullptr;
+}
+
+void set_user(const pg_uuid_t* user) { set_uuid("sor.user_id", user_now, user, GUC_ACTION_LOCAL); }
+
+void require_fit_owner(Oid owner, const char* what) {
+    static bridge::statement check(
+        "select r.rolsuper or r.rolbypassrls or exists (select from pg_catalog.pg_roles s"
+        "   where s.rolname in ('sor_engine', 'sor_worker', 'sor_app', 'sor_relay', 'sor_auditor', 'sor_operator')"
+        "     and pg_catalog.pg_has_role(r.oid, s.oid, 'member'))"
+        "  from pg_catalog.pg_roles r where r.oid = $1",
+        {OIDOID});
+    if (check.run(bridge::value::of(ObjectIdGetDatum(owner))).boolean(0, 1))
+        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                        errmsg("role \"%s\" is not fit to own %s", GetUserNameFromId(owner, false), what),
+                        errdetail("It is superuser, bypasses row security, or is a member of a sor role."),
+                        errhint("Give it to an ordinary NOLOGIN role.")));
+}
+
+void require_member_of(Oid role, const char* why) {
+    const Oid caller = depth > 0 ? frames[depth - 1].caller : GetUserId();
+    if (!has_privs_of_role(caller, role))
+        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                        errmsg("role \"%s\" is no member of role \"%s\"", GetUserNameFromId(caller, false),
+                               GetUserNameFromId(role, false)),
+                        errdetail("%s", why),
+                        errhint("GRANT %s TO %s, or let a member do it.", quote_identifier(GetUserNameFromId(role, false)),
+                                quote_identifier(GetUserNameFromId(caller, false)))));
+}
+
+detail::switched detail::open_tenant(const pg_uuid_t& tenant, const identity& who) {
+    const switched saved = remember();
+    if (tenant_now.set && !bridge::equal(tenant_now.id, tenant))
+        bridge::raise(code::context_already_set,
+                      psprintf("this transaction belongs to tenant %s", bridge::to_cstring(tenant_now.id)),
+                      psprintf("Tenant %s was asked for.", bridge::to_cstring(tenant)),
+                      "Use one transaction for each tenant.");
+    if (bridge::is_nil(tenant))
+        bridge::raise(code::invalid_parameter, "the nil uuid is no tenant", nullptr, "Give the tenant_id of a row in sor.tenants.");
+
+    // Inside an entry point the outer call's authority counts: a tool may enqueue for the user it was called for.
+    const bool inherited = depth > 0 && frames[depth - 1].has_tenant;
+    const Oid caller = GetUserId();
+    push(&tenant);
+    become_engine();
+    if (inherited) {
+        if (who.user != nullptr && (!user_now.set || !bridge::equal(user_now.id, *who.user)))
+            bridge::raise(code::context_already_set, "a call made by a tool cannot act for another user", nullptr,
+                          "Give null for the user: the tool's own user is meant.");
+        return saved;
+    }
+    const MemoryContext here = CurrentMemoryContext;
+    bridge::with_spi([&](MemoryContext) {
+        const authority granted = check_grant(caller, tenant, who);
+        set_all(tenant, granted.user, granted.actor_kind, GUC_ACTION_LOCAL);
+    });
+    MemoryContextSwitchTo(here);
+    return saved;
+}
+
+detail::switched detail::open_as(const pg_uuid_t& tenant, const char* actor_kind) {
+    const switched saved = remember();
+    set_all(tenant, user_now.set && tenant_now.set && bridge::equal(tenant_now.id, tenant) ? bridge::copy(user_now.id) : nullptr,
+            actor_kind, GUC_ACTION_SAVE);
+    push(&tenant);
+    become_engine();
+    return saved;
+}
+
+detail::switched detail::open_engine() {
+    const switched saved = remember();
+    push(nullptr);
+    become_engine();
+    return saved;
+}
+
+void detail::close(const switched& saved) {
+    depth = saved.depth;
+    SetUserIdAndSecContext(saved.user, saved.security);
+}
+
+int detail::save_settings() { return NewGUCNestLevel(); }
+
+// Called when nothing failed; an error drops the level with its (sub)transaction.
+void detail::restore_settings(int level) { AtEOXact_GUC(true, level); }
+
+} // namespace sor::context
+
+using namespace sor;
+
+extern "C" {
+// PGDLLEXPORT is empty before 16, and everything else is hidden.
+__attribute__((visibility("default"))) const Pg_magic_struct* Pg_magic_func(void);
+PG_MODULE_MAGIC;
+__attribute__((visibility("default"))) void _PG_init(void);
+}
+
+static void define(const char* name, const char* what, char** variable, GucStringAssignHook assign) {
+    int flags = GUC_NO_RESET_ALL | GUC_DISALLOW_IN_FILE | GUC_NOT_IN_SAMPLE;
+#ifdef GUC_NO_RESET
+    flags |= GUC_NO_RESET;
+#endif
+    DefineCustomStringVariable(name, what, nullptr, variable, "", PGC_SUSET, flags, context::only_we_set, assign, nullptr);
+}
+
+void _PG_init(void) {
+    define("sor.tenant_id", "Tenant of this transaction.", &context::tenant_setting, context::assign_tenant);
+    define("sor.user_id", "User this transaction acts for.", &context::user_setting, context::assign_user);
+    define("sor.actor_kind", "Kind of actor: user, agent or system.", &context::actor_kind_setting, nullptr);
+    MarkGUCPrefixReserved("sor");
+    RegisterXactCallback(context::at_transaction_end, nullptr);
+    RegisterSubXactCallback(context::at_subtransaction_end, nullptr);
+}
+
+SOR_FUNCTION(current_tenant) {
+    const pg_uuid_t* id = context::current_tenant();
+    if (id == nullptr)
+        PG_RETURN_NULL();
+    return UUIDPGetDatum(bridge::copy(*id));
+}
+
+SOR_FUNCTION(current_user_id) {
+    const pg_uuid_t* id = context::current_user_id();
+    if (id == nullptr)
+        PG_RETURN_NULL();
+    return UUIDPGetDatum(bridge::copy(*id));
+}
+
+SOR_FUNCTION(current_actor_kind) {
+    const char* kind = context::current_actor_kind();
+    if (kind == nullptr)
+        PG_RETURN_NULL();
+    return CStringGetTextDatum(kind);
+}
+
+SOR_FUNCTION(set_context) {
+    const bridge::arguments a(fcinfo);
+    const pg_uuid_t& tenant = a.uuid(0, "tenant_id");
+    const text* kind = a.string_or_null(2);
+    char* actor_kind = kind ? bridge::to_cstring(bridge::view(kind)) : nullptr;
+    if (actor_kind != nullptr && strcmp(actor_kind, "system") == 0)
+        bridge::raise(code::tenant_not_granted, "nobody acts as the system", nullptr, "Give user or agent.");
+    if (!IsTransactionBlock() && !context::inside_entry())
+        ereport(WARNING, (errcode(ERRCODE_NO_ACTIVE_SQL_TRANSACTION),
+                          errmsg("sor.set_context has no effect outside a transaction block"),
+                          errhint("BEGIN first, or call a function that takes the tenant itself.")));
+    context::data_plane(tenant, {a.uuid_or_null(1), actor_kind}, [](MemoryContext) {});
+    PG_RETURN_VOID();
+}
+
+SOR_FUNCTION(granted_tenants) {
+    bridge::rowset rows(fcinfo);
+    const Oid caller = GetUserId();
+    const char* login = GetUserNameFromId(caller, false);
+    const bool all = superuser_arg(caller);
+    context::as_engine([&](MemoryContext) {
+        static bridge::statement list("select t.tenant_id, t.name from sor.tenants t"
+                                      " where $2 or t.tenant_id in (select g.tenant_id from sor.tenant_grants g where g.login = $1)"
+                                      " order by t.name",
+                                      {NAMEOID, BOOLOID});
+        const auto found = list.run(bridge::in_name(login), bridge::in(all));
+        for (uint64 i = 0; i < found.count; ++i)
+            rows.add({found.column(i, 1), found.column(i, 2)});
+    });
+    return 0;
+}
+
+SOR_FUNCTION(login_check) {
+    bridge::rowset rows(fcinfo);
+    const Oid caller = GetUserId();
+    bridge::with_spi([&](MemoryContext) {
+        // Ownership by any role the caller is in counts: it can act as the owner.
+        static bridge::statement check(
+            "select r.rolsuper, r.rolbypassrls,"
+            "       exists (select from pg_catalog.pg_class c where c.relkind in ('r', 'p')"
+            "                 and pg_catalog.pg_has_role(r.oid, c.relowner, 'member') and not r.rolsuper)"
+            "  from pg_catalog.pg_roles r where r.oid = $1",
+            {OIDOID});
+        const auto found = check.run(bridge::value::of(ObjectIdGetDatum(caller)));
+        rows.add({found.column(0, 1), found.column(0, 2), found.column(0, 3)});
+    });
+    return 0;
+}
+
+SOR_FUNCTION(protect_tenant) {
+    const bridge::arguments a(fcinfo);
+    const Oid relid = a.oid(0, "target");
+    const char* column = quote_identifier(a.name(1, "tenant_column"));
+    bridge::with_spi([&](MemoryContext) {
+        const AttrNumber number = get_attnum(relid, a.name(1, "tenant_column"));
+        if (number == InvalidAttrNumber || get_atttype(relid, number) != UUIDOID)
+            bridge::raise(code::invalid_parameter,
+                          psprintf("table %s has no uuid column %s", get_rel_name(relid), column), nullptr,
+                          "Give the table a column tenant_id uuid.");
+        const char* table = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
+        static bridge::statement state(
+            "select c.relrowsecurity and c.relforcerowsecurity, a.attnotnull, a.atthasdef,"
+            "       exists (select from pg_catalog.pg_policy p where p.polrelid = c.oid and p.polname = 'tenant_isolation'),"
+            "       exists (select from pg_catalog.pg_index i where i.indrelid = c.oid and i.indkey[0] = a.attnum)"
+            "  from pg_catalog.pg_class c join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = $2"
+            " where c.oid = $1",
+            {OIDOID, INT2OID});
+        const auto now = state.run(bridge::value::of(ObjectIdGetDatum(relid)), bridge::value::of(Int16GetDatum(number)));
+        if (!now.boolean(0, 1))
+            bridge::execute_text(
+                psprintf("alter table %s enable row level security, force row level security", table));
+        if (!now.boolean(0, 2))
+            bridge::execute_text(psprintf("alter table %s alter column %s set not null", table, column));
+        if (!now.boolean(0, 3))
+            bridge::execute_text(
+                psprintf("alter table %s alter column %s set default sor.current_tenant()", table, column));
+        if (!now.boolean(0, 4))
+            bridge::execute_text(psprintf("create policy tenant_isolation on %s for all"
+                                          " using (%s = sor.current_tenant()) with check (%s = sor.current_tenant())",
+                                          table, column, column));
+        if (!now.boolean(0, 5))
+            ereport(WARNING, (errmsg("no index of table %s leads with column %s", table, column),
+                              errhint("Let its primary key begin with %s.", column)));
+    });
+    PG_RETURN_VOID();
+}

@@ -1,0 +1,133 @@
+// context: who acts, in which tenant, for the rest of the transaction.
+//
+// The context is three settings (sor.tenant_id, sor.user_id, sor.actor_kind) that only this module can set, always
+// for the transaction: they end with it, roll back with savepoints and reach parallel workers.
+//
+// Every entry point of the extension that touches tables runs inside one of the three frames below. A frame checks
+// the caller's authority, switches to sor_engine, connects SPI, and undoes the switch when it returns; an error undoes
+// it through the (sub)transaction's abort.
+#pragma once
+
+#include "bridge/plan_cache.hpp"
+
+namespace sor::context {
+
+const pg_uuid_t* current_tenant();   // null: none
+const pg_uuid_t* current_user_id();  // null: none
+const char* current_actor_kind();    // null: none
+const char* caller_name();           // the role that made the outermost call now running
+bool caller_is_superuser();
+bool inside_entry();                 // an entry point of ours is on the stack
+
+constexpr pg_uuid_t system_tenant = {}; // of events that belong to no tenant
+
+// What the caller says of itself; the frame checks it against the grant.
+struct identity {
+    const pg_uuid_t* user = nullptr;   // null: the context's user if one is set
+    const char* actor_kind = nullptr;  // null: the context's, else the only kind granted, else agent
+    bool acts = false;                 // writes in a user's name: a grant restricted to users then needs to know which
+};
+
+namespace detail {
+struct switched {
+    Oid user;
+    int security;
+    int depth;
+};
+switched open_tenant(const pg_uuid_t& tenant, const identity& who);
+switched open_as(const pg_uuid_t& tenant, const char* actor_kind);
+switched open_engine();
+void close(const switched& saved);
+int save_settings();
+void restore_settings(int level);
+} // namespace detail
+
+// A data-plane call: opens the tenant for the rest of the transaction. f(caller's memory context) runs as the engine.
+// Errors: SR002 the calling role was not granted the tenant, user or kind; SR014 another tenant is open.
+template <bridge::guarded F>
+auto data_plane(const pg_uuid_t& tenant, const identity& who, F&& f) {
+    const detail::switched saved = detail::open_tenant(tenant, who);
+    if constexpr (std::is_void_v<std::invoke_result_t<F, MemoryContext>>) {
+        bridge::with_spi(f);
+        detail::close(saved);
+    } else {
+        auto out = bridge::with_spi(f);
+        detail::close(saved);
+        return out;
+    }
+}
+
+// An administrative call or a trigger: f runs as the engine in that tenant, and the former context is back afterwards.
+// EXECUTE on the function is the authority.
+template <bridge::guarded F>
+auto administration(const pg_uuid_t& tenant, const char* actor_kind, F&& f) {
+    const int level = detail::save_settings();
+    const detail::switched saved = detail::open_as(tenant, actor_kind);
+    if constexpr (std::is_void_v<std::invoke_result_t<F, MemoryContext>>) {
+        bridge::with_spi(f);
+        detail::close(saved);
+        detail::restore_settings(level);
+    } else {
+        auto out = bridge::with_spi(f);
+        detail::close(saved);
+        detail::restore_settings(level);
+        return out;
+    }
+}
+
+// A lookup that needs no tenant: f runs as the engine with the context as it is.
+template <bridge::guarded F>
+auto as_engine(F&& f) {
+    const detail::switched saved = detail::open_engine();
+    if constexpr (std::is_void_v<std::invoke_result_t<F, MemoryContext>>) {
+        bridge::with_spi(f);
+        detail::close(saved);
+    } else {
+        auto out = bridge::with_spi(f);
+        detail::close(saved);
+        return out;
+    }
+}
+
+// Runs f as another role in a restricted operation (the owner of a registered table or tool), within a frame.
+template <bridge::guarded F>
+auto as_role(Oid role, F&& f) {
+    Oid user;
+    int security;
+    GetUserIdAndSecContext(&user, &security);
+    SetUserIdAndSecContext(role, security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+    if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
+        f();
+        SetUserIdAndSecContext(user, security);
+    } else {
+        auto out = f();
+        SetUserIdAndSecContext(user, security);
+        return out;
+    }
+}
+
+// The run on whose behalf the entry point now running acts; the gateway sets it, events and claims read it.
+struct origin {
+    pg_uuid_t run;
+    int64 run_token;
+    int turn_no;
+    pg_uuid_t tool_call;
+    const char* worker; // of the run; lives as long as the frame
+};
+void set_origin(const origin& from); // of the innermost frame
+const origin* current_origin();      // of the innermost frame that has one, or null
+
+// Changes the user of the open context, for a run that acts for several; the caller of this has checked the right to.
+void set_user(const pg_uuid_t* user);
+
+// SR001 unless a tenant is open.
+const pg_uuid_t& required_tenant();
+
+// Rows and tools run as their owner, so an owner must hold no power over history or other tenants: 42501 when it is
+// superuser, BYPASSRLS, or member of a sor_ role.
+void require_fit_owner(Oid owner, const char* what);
+
+// Raises 42501 unless the calling role is a member of that role (superusers are of every one).
+void require_member_of(Oid role, const char* why);
+
+} // namespace sor::context

@@ -1,0 +1,310 @@
+#include "events/events.hpp"
+
+#include "bridge/uuid_v7.hpp"
+#include "events/events_core.hpp"
+
+extern "C" {
+#include "replication/syncrep.h"
+}
+
+namespace sor::events {
+
+using bridge::in;
+
+namespace {
+
+constexpr int64 unix_epoch_offset = (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+constexpr unsigned char no_hash[hash_size] = {};
+
+// ---------------------------------------------------------------- heads
+
+// The last event of each stream this transaction appended to. Kept only while no subtransaction aborts: then the rows
+// they describe may be gone.
+struct head_key {
+    pg_uuid_t tenant;
+    pg_uuid_t stream;
+};
+struct head {
+    head_key key;
+    int64 seq;
+    pg_uuid_t id;
+    unsigned char hash[hash_size];
+};
+HTAB* heads = nullptr; // in TopTransactionContext
+bool durable = false;
+
+void forget_heads() {
+    if (heads != nullptr)
+        hash_destroy(heads);
+    heads = nullptr;
+}
+
+void at_transaction_event(XactEvent event, void*) {
+    switch (event) {
+    case XACT_EVENT_PRE_COMMIT:
+        // ForceSyncCommit would flush locally but not wait for synchronous standbys.
+        if (durable && synchronous_commit < SYNCHRONOUS_COMMIT_REMOTE_FLUSH)
+            set_config_option("synchronous_commit", "on", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+        break;
+    case XACT_EVENT_COMMIT:
+    case XACT_EVENT_ABORT:
+    case XACT_EVENT_PREPARE:
+        heads = nullptr; // its memory ends with the transaction
+        durable = false;
+        break;
+    default:
+        break;
+    }
+}
+
+void at_subtransaction_event(SubXactEvent event, SubTransactionId, SubTransactionId, void*) {
+    if (event == SUBXACT_EVENT_ABORT_SUB)
+        forget_heads();
+}
+
+void watch_transactions() {
+    static bool watching = false;
+    if (watching)
+        return;
+    RegisterXactCallback(at_transaction_event, nullptr);
+    RegisterSubXactCallback(at_subtransaction_event, nullptr);
+    watching = true;
+}
+
+head* head_of(const head_key& key, bool* found) {
+    if (heads == nullptr) {
+        HASHCTL control = {};
+        control.keysize = sizeof(head_key);
+        control.entrysize = sizeof(head);
+        control.hcxt = TopTransactionContext;
+        heads = hash_create("sor stream heads", 32, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+    }
+    return static_cast<head*>(hash_search(heads, &key, HASH_ENTER, found));
+}
+
+// Under REPEATABLE READ the transaction's own snapshot may miss what others appended before we got the lock.
+void load_head(head& h) {
+    static bridge::statement last("select seq, id, hash from sor.agent_events where tenant_id = $1 and stream_id = $2"
+                                  " order by seq desc limit 1",
+                                  {UUIDOID, UUIDOID});
+    h.seq = 0;
+    memset(h.hash, 0, hash_size);
+    const auto found = last.run_latest(in(h.key.tenant), in(h.key.stream));
+    if (found.empty())
+        return;
+    h.seq = found.bigint(0, 1);
+    h.id = found.uuid(0, 2);
+    memcpy(h.hash, VARDATA_ANY(DatumGetByteaPP(found.datum(0, 3))), hash_size);
+    found.free();
+}
+
+void sha256(const record& r, const unsigned char* prev_hash, unsigned char* into) {
+    const size_t size = encoded_size(r);
+    auto* bytes = static_cast<unsigned char*>(palloc(size));
+    encode(r, prev_hash, bytes);
+    pg_cryptohash_ctx* hash = pg_cryptohash_create(PG_SHA256);
+    if (hash == nullptr || pg_cryptohash_init(hash) < 0 || pg_cryptohash_update(hash, bytes, size) < 0 ||
+        pg_cryptohash_final(hash, into, hash_size) < 0)
+        elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(hash));
+    pg_cryptohash_free(hash);
+    pfree(bytes);
+}
+
+bytea* to_bytea(const unsigned char* hash) {
+    return reinterpret_cast<bytea*>(cstring_to_text_with_len(reinterpret_cast<const char*>(hash), hash_size));
+}
+
+const unsigned char* bytes_of(const pg_uuid_t* id) { return id ? id->data : nullptr; }
+
+// Stamps, chains and inserts; h is the head before and after.
+void insert_after(head& h, const event& e) {
+    const pg_uuid_t tenant = h.key.tenant;
+    const pg_uuid_t id = h.seq == 0 ? bridge::uuid_v7() : bridge::uuid_v7_after(h.id);
+    const TimestampTz now = GetCurrentTimestamp();
+    const Jsonb* payload = e.payload ? e.payload : bridge::empty_object();
+    const int64 seq = h.seq + 1;
+    record r;
+    r.tenant_id = tenant.data;
+    r.stream_id = e.stream.data;
+    r.seq = seq;
+    r.id = id.data;
+    r.run_id = bytes_of(e.run);
+    r.turn_no = e.turn_no;
+    r.tool_call_id = bytes_of(e.tool_call);
+    r.message_id = bytes_of(e.message);
+    r.event_type = e.type;
+    r.actor_kind = e.actor_kind;
+    r.actor = e.actor;
+    r.on_behalf_of = bytes_of(e.on_behalf_of);
+    r.payload = bridge::to_cstring(payload);
+    r.created_at = now + unix_epoch_offset;
+    unsigned char hash[hash_size];
+    sha256(r, h.hash, hash);
+
+    static bridge::statement insert(
+        "insert into sor.agent_events (tenant_id, stream_id, seq, id, run_id, turn_no, tool_call_id, message_id,"
+        " event_type, actor_kind, actor, on_behalf_of, payload, created_at, prev_hash, hash)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+        {UUIDOID, UUIDOID, INT8OID, UUIDOID, UUIDOID, INT4OID, UUIDOID, UUIDOID, TEXTOID, TEXTOID, TEXTOID, UUIDOID,
+         JSONBOID, TIMESTAMPTZOID, BYTEAOID, BYTEAOID});
+    insert.run(in(tenant), in(e.stream), in(seq), in(id), in(e.run), e.turn_no ? in(e.turn_no) : bridge::value::none(),
+               in(e.tool_call), in(e.message), in(e.type), in(e.actor_kind), in(e.actor), in(e.on_behalf_of),
+               in(payload), bridge::in_time(now), in(to_bytea(h.hash)), in(to_bytea(hash)));
+    h.seq = seq;
+    h.id = id;
+    memcpy(h.hash, hash, hash_size);
+    require_durable_commit();
+}
+
+} // namespace
+
+void require_durable_commit() {
+    watch_transactions();
+    durable = true;
+}
+
+event from_here(const pg_uuid_t& stream, const char* type, const Jsonb* payload) {
+    event e;
+    e.stream = stream;
+    e.type = type;
+    e.payload = payload;
+    const char* kind = context::current_actor_kind();
+    e.actor_kind = kind ? kind : "user";
+    e.on_behalf_of = context::current_user_id();
+    e.actor = context::caller_name();
+    if (const context::origin* from = context::current_origin()) {
+        e.actor = from->worker;
+        e.run = &from->run;
+        e.turn_no = from->turn_no;
+        if (!bridge::is_nil(from->tool_call))
+            e.tool_call = &from->tool_call;
+    }
+    return e;
+}
+
+int64 append(const event& e) {
+    watch_transactions();
+    head_key key;
+    key.tenant = context::required_tenant();
+    key.stream = e.stream;
+    bool found;
+    head* known = head_of(key, &found);
+    // Worked on as a copy: until the row is in, the cache must not claim it.
+    head h = *known;
+    if (!found) {
+        hash_search(heads, &key, HASH_REMOVE, nullptr);
+        h.key = key;
+        load_head(h);
+    }
+    insert_after(h, e);
+    *head_of(key, &found) = h;
+    return h.seq;
+}
+
+void append_first(const event& e) {
+    head h = {};
+    h.key.tenant = context::required_tenant();
+    h.key.stream = e.stream;
+    insert_after(h, e);
+}
+
+pg_uuid_t lock_stream(stream_kind kind, const char* subject) {
+    static bridge::statement lock("select stream_id from sor.event_streams"
+                                  " where tenant_id = $1 and kind = $2 and subject = $3 for update",
+                                  {UUIDOID, TEXTOID, TEXTOID});
+    static bridge::statement make("insert into sor.event_streams (tenant_id, kind, subject, stream_id)"
+                                  " values ($1, $2, $3, $4) on conflict (tenant_id, kind, subject) do nothing",
+                                  {UUIDOID, TEXTOID, TEXTOID, UUIDOID});
+    const char* name = kind == stream_kind::tenant ? "tenant" : kind == stream_kind::item ? "item" : "system";
+    const pg_uuid_t& tenant = context::required_tenant();
+    for (;;) {
+        const auto found = lock.run_latest(in(tenant), in(name), in(subject));
+        if (!found.empty()) {
+            const pg_uuid_t id = found.uuid(0, 1);
+            found.free();
+            return id;
+        }
+        // Waits for a twin's insert; when that commits, the next look finds it.
+        make.run(in(tenant), in(name), in(subject), in(bridge::uuid_v7()));
+    }
+}
+
+void append_administrative(const char* type, const Jsonb* payload) {
+    event e;
+    e.stream = lock_stream(stream_kind::tenant, "");
+    e.type = type;
+    e.actor_kind = "user";
+    e.actor = context::caller_name();
+    e.payload = payload;
+    append(e);
+}
+
+void append_system(const char* type, const Jsonb* payload) {
+    event e;
+    e.stream = lock_stream(stream_kind::system, "");
+    e.type = type;
+    e.actor_kind = "user";
+    e.actor = context::caller_name();
+    e.payload = payload;
+    append(e);
+}
+
+const char* const hashed_columns = "tenant_id, stream_id, seq, id, run_id, turn_no, tool_call_id, message_id, event_type,"
+                                   " actor_kind, actor, on_behalf_of, payload, created_at";
+
+void hash_of(const bridge::result& rows, uint64 row, const unsigned char* prev_hash, unsigned char* into) {
+    record r;
+    r.tenant_id = rows.uuid(row, 1).data;
+    r.stream_id = rows.uuid(row, 2).data;
+    r.seq = rows.bigint(row, 3);
+    r.id = rows.uuid(row, 4).data;
+    r.run_id = bytes_of(rows.uuid_or_null(row, 5));
+    r.turn_no = rows.null(row, 6) ? 0 : rows.integer(row, 6);
+    r.tool_call_id = bytes_of(rows.uuid_or_null(row, 7));
+    r.message_id = bytes_of(rows.uuid_or_null(row, 8));
+    r.event_type = rows.string(row, 9);
+    r.actor_kind = rows.string(row, 10);
+    r.actor = rows.string(row, 11);
+    r.on_behalf_of = bytes_of(rows.uuid_or_null(row, 12));
+    r.payload = bridge::to_cstring(rows.json(row, 13));
+    r.created_at = rows.time(row, 14) + unix_epoch_offset;
+    sha256(r, prev_hash ? prev_hash : no_hash, into);
+}
+
+} // namespace sor::events
+
+using namespace sor;
+
+// Attached to history by protect_append_only; never reads a table, so it holds under row_security = off too.
+SOR_FUNCTION(refuse_change) {
+    if (!CALLED_AS_TRIGGER(fcinfo))
+        elog(ERROR, "refuse_change: not called as a trigger");
+    const auto* trigger = reinterpret_cast<TriggerData*>(fcinfo->context);
+    const char* verb = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event)   ? "UPDATE"
+                       : TRIGGER_FIRED_BY_DELETE(trigger->tg_event) ? "DELETE"
+                                                                    : "TRUNCATE";
+    bridge::raise(code::append_only_violation,
+                  psprintf("%s is append-only", RelationGetRelationName(trigger->tg_relation)),
+                  psprintf("%s was refused.", verb), "Record a correction as a new row.");
+}
+
+SOR_FUNCTION(protect_append_only) {
+    const bridge::arguments a(fcinfo);
+    const Oid relid = a.oid(0, "target");
+    bridge::with_spi([&](MemoryContext) {
+        const char* table = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
+        static bridge::statement guards("select pg_catalog.count(*) from pg_catalog.pg_trigger"
+                                        " where tgrelid = $1 and tgname in ('append_only_rows', 'append_only_truncate')",
+                                        {OIDOID});
+        if (guards.run(bridge::value::of(ObjectIdGetDatum(relid))).bigint(0, 1) < 2) {
+            bridge::execute_text(psprintf("create or replace trigger append_only_rows before update or delete on %s"
+                                          " for each row execute function sor.refuse_change()", table));
+            bridge::execute_text(psprintf("create or replace trigger append_only_truncate before truncate on %s"
+                                          " for each statement execute function sor.refuse_change()", table));
+        }
+        // ALWAYS: a session in replica mode must not slip past.
+        bridge::execute_text(psprintf("alter table %s enable always trigger append_only_rows,"
+                                      " enable always trigger append_only_truncate", table));
+    });
+    PG_RETURN_VOID();
+}
