@@ -44,7 +44,7 @@ isnt($rc, 0, 'set_config cannot either');
 $world->sql_as('operator', "SELECT sor.revoke_tenant('reconciler_auditor', '$id{Carol}')");
 ($rc, $out, $err) = $world->sql_as('reconciler_auditor', "BEGIN; SELECT sor.set_context('$id{Carol}')");
 isnt($rc, 0, 'a tenant whose grant was revoked is refused');
-$world->sql_as('operator', "SELECT sor.grant_tenant('reconciler_auditor', '$id{Carol}', '{}')");
+$world->sql_as('operator', "SELECT sor.grant_tenant('reconciler_auditor', '$id{Carol}')");
 
 # the driver: a report of a run, asked for under each tenant
 my %run = map { $_ => $world->sql("SELECT id FROM sor.runs WHERE tenant_id = '$id{$_}'") } keys %id;

@@ -1,5 +1,5 @@
 -- Run as the operator, once per tenant: psql -v tenant=Alice -v domain=alice.example -f tenant.sql
--- An admin, a member and a viewer; the nightly Worker may act for the member alone, the other jobs for nobody.
+-- An admin, a member and a viewer; each login may act here for the member alone.
 \set ON_ERROR_STOP on
 \set QUIET on
 \pset tuples_only on
@@ -12,8 +12,6 @@ SELECT sor.create_user(:'tenant_id', 'viewer@' || :'domain', :'tenant' || ' (vie
 SELECT sor.assign_role(:'tenant_id', :'admin_id', 'admin');
 SELECT sor.assign_role(:'tenant_id', :'member_id', 'member');
 SELECT sor.assign_role(:'tenant_id', :'viewer_id', 'viewer');
-SELECT sor.grant_tenant('reconciler_loader', :'tenant_id', ARRAY[:'member_id']::uuid[]);
-SELECT sor.grant_tenant('reconciler_worker', :'tenant_id', ARRAY[:'member_id']::uuid[]);
-SELECT sor.grant_tenant('reconciler_relay', :'tenant_id', '{}');
-SELECT sor.grant_tenant('reconciler_auditor', :'tenant_id', '{}');
+SELECT sor.grant_tenant(login, :'tenant_id', ARRAY[:'member_id']::uuid[])
+FROM unnest('{reconciler_loader,reconciler_worker,reconciler_relay,reconciler_auditor}'::name[]) AS login;
 COMMIT;
