@@ -7,16 +7,6 @@ use Time::HiRes qw(sleep time);
 
 my $n = 40;
 
-# Runs until the dead one's lease is over: exit 75 means that it still holds.
-sub successor
-{
-	my ($world, @arguments) = @_;
-	return poll_until('the lease of the killed worker is over', sub {
-		my $r = $world->sor($world->work_args(@arguments));
-		return $r->{rc} == 75 ? undef : $r;
-	});
-}
-
 my @points = map { ("$_:1", "$_:3") } qw(after-claim in-handler before-commit after-commit);
 for my $point (@points)
 {
@@ -35,7 +25,7 @@ for my $point (@points)
 	my $events = $world->sql('SELECT count(*) FROM sor.agent_events');
 	spew($log, '');
 
-	my $r = successor($world, @arguments);
+	my $r = $world->work_on(@arguments);
 	is($r->{rc}, 0, "$point: its successor finishes") or diag($r->{err});
 	$world->totals_ok($n, $point);
 	my $handled = slurp($log);
@@ -68,13 +58,17 @@ for my $point (@points)
 		my $alive = $run->{h}->pumpable && kill 9, $world->pid($run);
 		my $r = $world->finish($run);
 		if ($r->{signal} == 9) { $kills++ }
-		elsif ($r->{rc} != 75) { is($r->{rc}, 0, 'a worker that was quicker than its killer') or diag($r->{err}); last }
+		elsif ($r->{rc} != 75)
+		{
+			is($r->{rc}, 0, 'a worker that was quicker than its killer') or diag($r->{err});
+			last;
+		}
 		poll_until('lease over', sub { $world->sql(
 			"SELECT count(*) FROM sor.runs WHERE status = 'running' AND lease_until > clock_timestamp()") eq '0' });
 	}
 	note("$kills kills, " . $world->sql('SELECT count(*) FROM reconciler.expenses') . " of $n done before the last run");
 	cmp_ok($kills, '>', 0, 'killed at random points');
-	my $r = successor($world, @arguments);
+	my $r = $world->work_on(@arguments);
 	is($r->{rc}, 0, 'the last one finishes') or diag($r->{err});
 	$world->totals_ok($n, 'random kills');
 	is($world->sql(q{SELECT count(*) FROM (SELECT stream_id FROM sor.agent_events GROUP BY tenant_id, stream_id

@@ -75,7 +75,7 @@ my %bad_handlers = (
 	'answer for another item' => [ script(q(echo "{\"item_id\": \"other\", \"calls\": []}")), qr/other|item/ ],
 	'dies' => [ script('exit 3'), qr/3|ended|exit|died/i ],
 	'killed' => [ script('kill -9 $$'), qr/signal|killed|9/i ],
-	'hangs' => [ script('sleep 1000'), qr/time|second/i, '--item-timeout', '1' ],
+	'hangs' => [ script('sleep 1000'), qr/time|second/i, '--handler-timeout', '1' ],
 	'answers twice' => [ script("echo $answer; echo $answer"), qr/twice|second|unexpected|more/i ],
 	'calls are no list' => [ script(q(echo "{\"item_id\": \"$id\", \"calls\": 7}")), qr/calls/ ],
 	'a zero byte' => [ script(q(printf '{"item_id": "%s", "calls": [{"tool": "write", "arguments": {"table": "expenses", "record": {"merchant": "a\\\\u0000b"}}}]}\\n' "$id")), qr/u0000|NUL|zero/i ],
@@ -125,20 +125,21 @@ for my $what (sort keys %bad_handlers)
 		'2026-09-01,too,few', '  2026-09-02  , spaced , ************1 , 3.00 , GBP ,X,Books,Carol', '');
 	my $r = $world->sor($world->load_args($file, '--tenant-from', 'directorate', '--set', 'statement=dirty'));
 	is($r->{rc}, 65, 'dirty statement: exit code 65') or diag($r->{err});
-	for ([ 5, 'date' ], [ 6, 'amount|numeric' ], [ 7, 'Zed' ], [ 9, 'column|field' ])
+	for ([ 3, 'blank' ], [ 4, 'blank|tenant' ], [ 5, 'date' ], [ 6, 'amount|numeric' ], [ 7, 'Zed' ], [ 8, 'UTF-8' ], [ 9, 'field' ])
 	{
-		like($r->{err}, qr/^.*\b$_->[0]\b.*(?:$_->[1])/m, "line $_->[0] is named with its reason") or diag($r->{err});
+		like($r->{err}, qr/dirty\.csv:$_->[0]: .*(?:$_->[1])/, "line $_->[0] is named with its reason") or diag($r->{err});
 	}
+	my $other = $world->sor($world->load_args($file, '--tenant-from', 'directorate', '--set', 'statement=dirty', '--encoding', 'WINDOWS-1252'));
+	is($other->{rc}, 65, 'again with the encoding named');
 	is($world->sql("SELECT string_agg(merchant || ' ' || amount, ', ' ORDER BY amount) FROM reconciler.pending_transactions WHERE statement = 'dirty' AND merchant !~ 'windows'"),
 		'good one 1.00, spaced 3.00', 'the good lines are loaded, spaces trimmed');
-	is($world->sql("SELECT merchant FROM reconciler.pending_transactions WHERE statement = 'dirty' AND merchant ~ 'windows'"), "caf\x{c3}\x{a9} windows", 'Windows-1252 bytes are read')
-		or diag($r->{err});
+	is($world->sql("SELECT merchant FROM reconciler.pending_transactions WHERE statement = 'dirty' AND merchant ~ 'windows'"), "caf\x{c3}\x{a9} windows", 'Windows-1252 bytes are read');
 	my $had = $world->sql('SELECT count(*) FROM reconciler.pending_transactions');
 	$r = $world->sor($world->load_args($file, '--tenant-from', 'directorate', '--set', 'statement=strict', '--strict'));
 	is($r->{rc}, 65, '--strict: exit code 65');
 	is($world->sql('SELECT count(*) FROM reconciler.pending_transactions'), $had, '--strict: nothing is loaded');
-	complains($world->sor($world->load_args('/no/such/file.csv', '--tenant', 'Alice')), 65, qr{/no/such/file}, 'no such file');
-	complains($world->sor($world->load_args(spew($world->dir . '/columns.csv', "a,b\n1,2\n"), '--tenant', 'Alice')), 65, qr/\ba\b/, 'unknown columns');
+	complains($world->sor($world->load_args('/no/such/file.csv', '--tenant', 'Alice')), 64, qr{/no/such/file}, 'no such file');
+	complains($world->sor($world->load_args(spew($world->dir . '/columns.csv', "a,b\n1,2\n"), '--tenant', 'Alice')), 64, qr/"a"|\ba\b/, 'unknown columns');
 	$world->work_ok;
 }
 
@@ -199,7 +200,7 @@ SKIP: {
 	complains($world->finish($run), 69, qr/database|server|connection/i, 'database gone mid-batch');
 	complains($world->sor($world->work_args('--run-key', 'gone')), 69, qr/database|server|connection/i, 'database down at the start');
 	$world->node->start;
-	my $done = poll_until('the lease of the dead run is over', sub { my $x = $world->sor($world->work_args('--run-key', 'gone')); return $x->{rc} == 75 ? undef : $x });
+	my $done = $world->work_on('--run-key', 'gone');
 	is($done->{rc}, 0, 'the next one finishes the run') or diag($done->{err});
 	is(expenses(), $before + 30, 'nothing is lost, nothing double');
 }

@@ -157,14 +157,25 @@ sub ok_sor
 	return $r;
 }
 
-# A statement of n made-up purchases for the named tenants in turn; merchant `$prefix NUMBER`, amount NUMBER.00.
+# A statement of n made-up purchases, merchant `shop NUMBER`, amount NUMBER.00; with tenants named, in turn theirs.
 sub statement
 {
 	my ($self, $n, @tenants) = @_;
-	@tenants = ('Alice') unless @tenants;
 	my $file = "$self->{dir}/statement." . ++$self->{statements} . '.csv';
-	return spew($file, join "\n", 'trans_date,merchant,card,amount,currency,category_code,category,directorate',
-		(map { "2026-09-01,shop $_,************1001,$_.00,GBP,X1,Books," . $tenants[ $_ % @tenants ] } 1 .. $n), '');
+	return spew($file, join "\n", 'trans_date,merchant,card,amount,currency,category_code,category' . (@tenants ? ',directorate' : ''),
+		(map { "2026-09-01,shop $_,************1001,$_.00,GBP,X1,Books" . (@tenants ? ",$tenants[ $_ % @tenants ]" : '') } 1 .. $n), '');
+}
+
+# Works until no run is left unfinished: those of killed workers are resumed when their leases are over. Returns the
+# first answer that is neither done nor "try again", else the last.
+sub work_on
+{
+	my ($self, @arguments) = @_;
+	return poll_until('the runs are finished', sub {
+		my $r = $self->sor($self->work_args(@arguments));
+		return $r if $r->{signal} || $r->{rc} != 0 && $r->{rc} != 75;
+		return $self->sql("SELECT count(*) FROM sor.runs WHERE status = 'running'") eq '0' && $r;
+	});
 }
 
 # What must hold after any history of kills: nothing lost, nothing double, nothing half done.
