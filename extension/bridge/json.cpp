@@ -75,6 +75,7 @@ json_writer& json_writer::time(TimestampTz t) {
     int zone = 0;
     if (timestamp2tm(t, nullptr, &broken, &fraction, nullptr, nullptr) != 0)
         ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
+    broken.tm_isdst = 0; // unknown would leave the zone out
     char buffer[MAXDATELEN + 1];
     EncodeDateTime(&broken, fraction, true, zone, nullptr, USE_XSD_DATES, buffer);
     return string(buffer);

@@ -299,6 +299,8 @@ int detail::save_settings() { return NewGUCNestLevel(); }
 
 // Called when nothing failed; an error drops the level with its (sub)transaction.
 void detail::restore_settings(int level) { AtEOXact_GUC(true, level); }
+// Undoes what was set for the rest of the transaction, too.
+void detail::drop_settings(int level) { AtEOXact_GUC(false, level); }
 
 } // namespace sor::context
 

@@ -40,6 +40,7 @@ switched open_engine();
 void close(const switched& saved);
 int save_settings();
 void restore_settings(int level);
+void drop_settings(int level);
 } // namespace detail
 
 // A data-plane call: opens the tenant for the rest of the transaction. f(caller's memory context) runs as the engine.
@@ -55,6 +56,15 @@ auto data_plane(const pg_uuid_t& tenant, const identity& who, F&& f) {
         detail::close(saved);
         return out;
     }
+}
+
+// A data-plane call that only reads: as above, but the context is gone when it returns, so that an auditor can look at
+// several tenants in one statement.
+template <bridge::guarded F>
+void inspection(const pg_uuid_t& tenant, F&& f) {
+    const int level = detail::save_settings();
+    data_plane(tenant, {}, f);
+    detail::drop_settings(level);
 }
 
 // An administrative call or a trigger: f runs as the engine in that tenant, and the former context is back afterwards.
