@@ -1,6 +1,6 @@
 #include "context/context.hpp"
 
-#include "bridge/uuid_v7.hpp"
+#include "bridge/catalog.hpp"
 
 namespace sor::context {
 
@@ -410,7 +410,7 @@ SOR_FUNCTION(protect_tenant) {
             bridge::raise(code::invalid_parameter,
                           psprintf("table %s has no uuid column %s", get_rel_name(relid), column), nullptr,
                           "Give the table a column tenant_id uuid.");
-        const char* table = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
+        const char* table = bridge::qualified_name(relid);
         static bridge::statement state(
             "select c.relrowsecurity and c.relforcerowsecurity, a.attnotnull, a.atthasdef,"
             "       exists (select from pg_catalog.pg_policy p where p.polrelid = c.oid and p.polname = 'tenant_isolation'),"

@@ -1,5 +1,7 @@
 #include "events/events.hpp"
 
+#include "bridge/catalog.hpp"
+#include "bridge/digest.hpp"
 #include "bridge/uuid_v7.hpp"
 #include "events/events_core.hpp"
 
@@ -98,20 +100,12 @@ void load_head(head& h) {
     found.free();
 }
 
-void sha256(const record& r, const unsigned char* prev_hash, unsigned char* into) {
+void hash_record(const record& r, const unsigned char* prev_hash, unsigned char* into) {
     const size_t size = encoded_size(r);
     auto* bytes = static_cast<unsigned char*>(palloc(size));
     encode(r, prev_hash, bytes);
-    pg_cryptohash_ctx* hash = pg_cryptohash_create(PG_SHA256);
-    if (hash == nullptr || pg_cryptohash_init(hash) < 0 || pg_cryptohash_update(hash, bytes, size) < 0 ||
-        pg_cryptohash_final(hash, into, hash_size) < 0)
-        elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(hash));
-    pg_cryptohash_free(hash);
+    bridge::sha256(bytes, size, into);
     pfree(bytes);
-}
-
-bytea* to_bytea(const unsigned char* hash) {
-    return reinterpret_cast<bytea*>(cstring_to_text_with_len(reinterpret_cast<const char*>(hash), hash_size));
 }
 
 const unsigned char* bytes_of(const pg_uuid_t* id) { return id ? id->data : nullptr; }
@@ -139,7 +133,7 @@ void insert_after(head& h, const event& e) {
     r.payload = bridge::to_cstring(payload);
     r.created_at = now + unix_epoch_offset;
     unsigned char hash[hash_size];
-    sha256(r, h.hash, hash);
+    hash_record(r, h.hash, hash);
 
     static bridge::statement insert(
         "insert into sor.agent_events (tenant_id, stream_id, seq, id, run_id, turn_no, tool_call_id, message_id,"
@@ -149,7 +143,7 @@ void insert_after(head& h, const event& e) {
          JSONBOID, TIMESTAMPTZOID, BYTEAOID, BYTEAOID});
     insert.run(in(tenant), in(e.stream), in(seq), in(id), in(e.run), e.turn_no ? in(e.turn_no) : bridge::value::none(),
                in(e.tool_call), in(e.message), in(e.type), in(e.actor_kind), in(e.actor), in(e.on_behalf_of),
-               in(payload), bridge::in_time(now), in(to_bytea(h.hash)), in(to_bytea(hash)));
+               in(payload), bridge::in_time(now), in(bridge::to_bytea(h.hash)), in(bridge::to_bytea(hash)));
     h.seq = seq;
     h.id = id;
     memcpy(h.hash, hash, hash_size);
@@ -268,7 +262,7 @@ void hash_of(const bridge::result& rows, uint64 row, const unsigned char* prev_h
     r.on_behalf_of = bytes_of(rows.uuid_or_null(row, 12));
     r.payload = bridge::to_cstring(rows.json(row, 13));
     r.created_at = rows.time(row, 14) + unix_epoch_offset;
-    sha256(r, prev_hash ? prev_hash : no_hash, into);
+    hash_record(r, prev_hash ? prev_hash : no_hash, into);
 }
 
 } // namespace sor::events
@@ -292,7 +286,7 @@ SOR_FUNCTION(protect_append_only) {
     const bridge::arguments a(fcinfo);
     const Oid relid = a.oid(0, "target");
     bridge::with_spi([&](MemoryContext) {
-        const char* table = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
+        const char* table = bridge::qualified_name(relid);
         static bridge::statement guards("select pg_catalog.count(*) from pg_catalog.pg_trigger"
                                         " where tgrelid = $1 and tgname in ('append_only_rows', 'append_only_truncate')",
                                         {OIDOID});

@@ -1,0 +1,17 @@
+// Catalog look-ups that need no privilege: registries keep names as text and resolve them at each use.
+#pragma once
+
+#include "bridge/values.hpp"
+
+#include <string_view>
+
+namespace sor::bridge {
+
+char* qualified_name(Oid relid);                // schema and name, quoted
+Oid find_relation(const char* qualified);       // InvalidOid when there is none
+Oid owner_of_relation(Oid relid);
+char* qualified_signature(Oid function);        // schema, name and (jsonb)
+Oid find_function(const char* signature);       // of one jsonb argument; InvalidOid when there is none
+Oid owner_of_function(Oid function);
+
+} // namespace sor::bridge
