@@ -38,8 +38,8 @@ END
 
 # names that do not exist --------------------------------------------------------------------------------------------
 complains($world->sor([ 'load', 'no_such_table', $world->statement(1), '--dbname', 'service=reconciler_loader', '--tenant', 'Alice' ]),
-	65, qr/no_such_table/, 'unknown table');
-complains($world->sor([ map { $_ eq 'pending_transactions' ? 'no_such_queue' : $_ } @{ $world->work_args } ]), 65, qr/no_such_queue/, 'unknown queue');
+	64, qr/no_such_table/, 'unknown table');
+complains($world->sor([ map { $_ eq 'pending_transactions' ? 'no_such_queue' : $_ } @{ $world->work_args } ]), 64, qr/no_such_queue/, 'unknown queue');
 complains($world->sor($world->load_args($world->statement(1), '--tenant', 'Nobody', '--set', 'statement=x')), 77, qr/Nobody/, 'unknown tenant');
 complains($world->sor($world->work_args('--tenant', 'Nobody')), 77, qr/Nobody/, 'unknown tenant of work');
 complains($world->sor($world->work_args('--frobnicate')), 64, qr/frobnicate/, 'unknown option');
