@@ -28,6 +28,14 @@ void copy(char (&to)[N], const char* from) noexcept {
     to[length] = '\0';
 }
 
+// A text cut at its buffer's end may end within a character.
+char* whole_characters(const char* cut) {
+    char* text = pstrdup(cut);
+    const int length = static_cast<int>(std::strlen(text));
+    text[pg_mbcliplen(text, length, length)] = '\0';
+    return text;
+}
+
 } // namespace
 
 void capture(caught& into) noexcept {
@@ -56,12 +64,11 @@ void capture(caught& into) noexcept {
 void rethrow(const caught& error) {
     if (error.pg != nullptr)
         ReThrowError(error.pg);
-    // A message cut at its buffer's end may end within a character.
-    char* message = pstrdup(error.message);
-    message[pg_mbcliplen(message, static_cast<int>(std::strlen(message)), sizeof(error.message))] = '\0';
-    ereport(ERROR,
-            (errcode(error.sqlstate), errmsg_internal("%s", message),
-             error.detail[0] ? errdetail_internal("%s", error.detail) : 0, error.hint[0] ? errhint("%s", error.hint) : 0));
+    const char* message = whole_characters(error.message);
+    const char* detail = whole_characters(error.detail);
+    const char* hint = whole_characters(error.hint);
+    ereport(ERROR, (errcode(error.sqlstate), errmsg_internal("%s", message), *detail ? errdetail_internal("%s", detail) : 0,
+                    *hint ? errhint("%s", hint) : 0));
     pg_unreachable();
 }
 

@@ -56,27 +56,24 @@ concept guarded = std::is_trivially_destructible_v<std::remove_reference_t<F>>;
 template <guarded F>
 auto call(F&& f) {
     using result = std::invoke_result_t<F>;
-    sigjmp_buf* const outer_stack = PG_exception_stack;
-    ErrorContextCallback* const outer_context = error_context_stack;
+    // Restores both stacks on every way out, a C++ exception of f included.
+    struct stacks {
+        sigjmp_buf* const exception = PG_exception_stack;
+        ErrorContextCallback* const context = error_context_stack;
+        ~stacks() {
+            PG_exception_stack = exception;
+            error_context_stack = context;
+        }
+    } const outer;
     const MemoryContext memory = CurrentMemoryContext;
     sigjmp_buf here;
     if (sigsetjmp(here, 0) == 0) {
         PG_exception_stack = &here;
-        if constexpr (std::is_void_v<result>) {
-            f();
-            PG_exception_stack = outer_stack;
-            error_context_stack = outer_context;
-            return;
-        } else {
-            static_assert(std::is_trivially_destructible_v<result>);
-            result value = f();
-            PG_exception_stack = outer_stack;
-            error_context_stack = outer_context;
-            return value;
-        }
+        static_assert(std::is_void_v<result> || std::is_trivially_destructible_v<result>);
+        return f();
     }
-    PG_exception_stack = outer_stack;
-    error_context_stack = outer_context;
+    PG_exception_stack = outer.exception;
+    error_context_stack = outer.context;
     MemoryContextSwitchTo(memory);
     ErrorData* data = CopyErrorData();
     FlushErrorState();

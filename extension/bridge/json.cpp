@@ -122,10 +122,15 @@ bool find_integer(const Jsonb* object, const char* key, int64& into) {
     if (v == nullptr || v->type == jbvNull)
         return false;
     if (v->type != jbvNumeric)
-        wrong_type(key, "whole number");
+        wrong_type(key, "whole number of 64 bits");
     const Datum number = NumericGetDatum(v->val.numeric);
-    if (!DatumGetBool(DirectFunctionCall2(numeric_eq, DirectFunctionCall1(numeric_floor, number), number)))
-        wrong_type(key, "whole number");
+    const auto below = [&](int64 n) {
+        return DatumGetBool(DirectFunctionCall2(numeric_lt, number, NumericGetDatum(int64_to_numeric(n))));
+    };
+    const bool fits = !below(PG_INT64_MIN) && (below(PG_INT64_MAX) || DatumGetBool(DirectFunctionCall2(
+        numeric_eq, number, NumericGetDatum(int64_to_numeric(PG_INT64_MAX)))));
+    if (!fits || !DatumGetBool(DirectFunctionCall2(numeric_eq, DirectFunctionCall1(numeric_floor, number), number)))
+        wrong_type(key, "whole number of 64 bits");
     into = DatumGetInt64(DirectFunctionCall1(numeric_int8, number));
     return true;
 }

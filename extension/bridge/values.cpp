@@ -49,8 +49,9 @@ Datum arguments::required(int n, const char* name) const {
 }
 
 int64 bounded_interval(const Interval* interval, int64 least, int64 most, const char* name) {
-    const int64 micros = interval->month != 0 ? -1 : interval->time + interval->day * USECS_PER_DAY;
-    if (micros < least || micros > most)
+    int64 micros;
+    if (interval->month != 0 || __builtin_mul_overflow(static_cast<int64>(interval->day), USECS_PER_DAY, &micros) ||
+        __builtin_add_overflow(micros, interval->time, &micros) || micros < least || micros > most)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s is out of bounds", name),
                         errdetail("It is %s.", DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(interval)))),
                         errhint("Give an interval from " INT64_FORMAT " to " INT64_FORMAT " seconds.", least / second,

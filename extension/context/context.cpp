@@ -36,6 +36,16 @@ bool only_we_set(char** value, void**, GucSource source) {
 void assign_tenant(const char* value, void*) { tenant_now.set = bridge::parse_uuid(value, tenant_now.id); }
 void assign_user(const char* value, void*) { user_now.set = bridge::parse_uuid(value, user_now.id); }
 
+// The tenant this transaction was opened for. Kept beside the setting, which who may set it may also RESET (before
+// PostgreSQL 16): that must not let a second tenant in.
+struct {
+    pg_uuid_t tenant;
+    bool set;
+    int nest_level;
+} opened;
+// A cursor WITH HOLD may have been declared in this transaction before its tenant was opened.
+bool hold_cursor_possible = false;
+
 void set_local(const char* name, const char* value, GucAction action) {
     setting_now = true;
     PG_TRY();
@@ -92,14 +102,21 @@ void push(const pg_uuid_t* tenant) {
 
 void at_transaction_end(XactEvent event, void*) {
     if (event == XACT_EVENT_ABORT || event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE ||
-        event == XACT_EVENT_PARALLEL_ABORT || event == XACT_EVENT_PARALLEL_COMMIT)
+        event == XACT_EVENT_PARALLEL_ABORT || event == XACT_EVENT_PARALLEL_COMMIT) {
         depth = 0;
+        opened.set = false;
+        hold_cursor_possible = false;
+    }
 }
 
 void at_subtransaction_end(SubXactEvent event, SubTransactionId, SubTransactionId, void*) {
+    const int level = GetCurrentTransactionNestLevel();
+    if (event == SUBXACT_EVENT_COMMIT_SUB && opened.nest_level == level)
+        --opened.nest_level;
     if (event != SUBXACT_EVENT_ABORT_SUB)
         return;
-    const int level = GetCurrentTransactionNestLevel();
+    if (opened.nest_level >= level)
+        opened.set = false;
     while (depth > 0 && frames[depth - 1].nest_level >= level)
         --depth;
 }
@@ -116,6 +133,66 @@ detail::switched remember() {
     GetUserIdAndSecContext(&saved.user, &saved.security);
     saved.depth = depth;
     return saved;
+}
+
+// ---------------------------------------------------------------- what would outlive the tenant
+
+[[noreturn]] void would_outlive(const char* what, const char* hint) {
+    bridge::raise(code::context_already_set, psprintf("%s would outlive this transaction's tenant", what),
+                  "The session's next transaction may belong to another tenant.", hint);
+}
+
+constexpr const char* hold_hint = "Declare the cursor without hold, and read it before the transaction ends.";
+
+bool is_temporary(const RangeVar* name, OnCommitAction at_commit) {
+    return at_commit != ONCOMMIT_DROP && at_commit != ONCOMMIT_DELETE_ROWS &&
+           (name->relpersistence == RELPERSISTENCE_TEMP || isTempNamespace(RangeVarGetCreationNamespace(name)));
+}
+bool is_temporary(const IntoClause* into) { return is_temporary(into->rel, into->onCommit); }
+
+// While a tenant is open: no cursor WITH HOLD and no temporary table that keeps its rows.
+void refuse_outliving(const Node* statement) {
+    const bool open = opened.set || tenant_now.set;
+    bool temporary = false;
+    if (IsA(statement, DeclareCursorStmt)) {
+        if (!(reinterpret_cast<const DeclareCursorStmt*>(statement)->options & CURSOR_OPT_HOLD))
+            return;
+        if (open)
+            would_outlive("a cursor WITH HOLD", hold_hint);
+        hold_cursor_possible = true;
+    } else if (!open) {
+        return;
+    } else if (IsA(statement, CreateStmt)) {
+        const auto* create = reinterpret_cast<const CreateStmt*>(statement);
+        temporary = is_temporary(create->relation, create->oncommit);
+    } else if (IsA(statement, CreateTableAsStmt)) {
+        temporary = is_temporary(reinterpret_cast<const CreateTableAsStmt*>(statement)->into);
+    } else if (IsA(statement, ExplainStmt)) { // EXPLAIN ANALYZE makes the table
+        const auto* query = reinterpret_cast<const Query*>(reinterpret_cast<const ExplainStmt*>(statement)->query);
+        if (IsA(query, Query) && query->commandType == CMD_UTILITY)
+            refuse_outliving(query->utilityStmt);
+    }
+    if (temporary)
+        would_outlive("a temporary table", "Create it ON COMMIT DROP.");
+}
+
+// A cursor declared before its transaction's tenant was opened would be filled at commit, with that tenant's rows.
+void refuse_hold_cursors() {
+    static bridge::statement holds("select exists (select from pg_catalog.pg_cursors"
+                                   "  where is_holdable and creation_time >= pg_catalog.transaction_timestamp())",
+                                   {});
+    if (holds.run().boolean(0, 1))
+        would_outlive("a cursor WITH HOLD", hold_hint);
+}
+
+ProcessUtility_hook_type previous_utility_hook = nullptr;
+
+void utility_hook(PlannedStmt* statement, const char* text, bool read_only_tree, ProcessUtilityContext where,
+                  ParamListInfo parameters, QueryEnvironment* environment, DestReceiver* destination,
+                  QueryCompletion* completion) {
+    bridge::enter<&refuse_outliving>(static_cast<const Node*>(statement->utilityStmt));
+    (previous_utility_hook ? previous_utility_hook : standard_ProcessUtility)(
+        statement, text, read_only_tree, where, parameters, environment, destination, completion);
 }
 
 // ---------------------------------------------------------------- grants
@@ -139,7 +216,8 @@ authority check_grant(Oid caller, const pg_uuid_t& tenant, const identity& who) 
     authority out = {who.user, who.actor_kind};
     if (out.user == nullptr && user_now.set && tenant_now.set && bridge::equal(tenant_now.id, tenant))
         out.user = bridge::copy(user_now.id);
-    if (out.actor_kind == nullptr && *actor_kind_setting != '\0')
+    // What a relay did as the system before, in this transaction, makes its caller no system.
+    if (out.actor_kind == nullptr && *actor_kind_setting != '\0' && strcmp(actor_kind_setting, "system") != 0)
         out.actor_kind = pstrdup(actor_kind_setting);
     if (out.actor_kind != nullptr && !is_known_kind(out.actor_kind))
         bridge::raise(code::invalid_parameter, psprintf("\"%s\" is no actor kind", out.actor_kind), nullptr,
@@ -158,7 +236,8 @@ authority check_grant(Oid caller, const pg_uuid_t& tenant, const identity& who) 
         "  from sor.tenant_grants where login = $1 and tenant_id = $2",
         {NAMEOID, UUIDOID, UUIDOID, TEXTOID});
     const bool system = out.actor_kind != nullptr && strcmp(out.actor_kind, "system") == 0;
-    const auto grant = probe.run(bridge::in_name(GetUserNameFromId(caller, false)), in(tenant), in(out.user),
+    // The latest, so that a revocation holds at once, under REPEATABLE READ too.
+    const auto grant = probe.run_latest(bridge::in_name(GetUserNameFromId(caller, false)), in(tenant), in(out.user),
                                  in(system ? nullptr : out.actor_kind));
     if (grant.empty())
         not_granted(psprintf("tenant %s", bridge::to_cstring(tenant)), caller);
@@ -246,16 +325,18 @@ void require_member_of(Oid role, const char* why) {
 
 detail::switched detail::open_tenant(const pg_uuid_t& tenant, const identity& who) {
     const switched saved = remember();
-    if (tenant_now.set && !bridge::equal(tenant_now.id, tenant))
+    const pg_uuid_t* belongs = tenant_now.set ? &tenant_now.id : opened.set ? &opened.tenant : nullptr;
+    if (belongs != nullptr && !bridge::equal(*belongs, tenant))
         bridge::raise(code::context_already_set,
-                      psprintf("this transaction belongs to tenant %s", bridge::to_cstring(tenant_now.id)),
+                      psprintf("this transaction belongs to tenant %s", bridge::to_cstring(*belongs)),
                       psprintf("Tenant %s was asked for.", bridge::to_cstring(tenant)),
                       "Use one transaction for each tenant.");
     if (bridge::is_nil(tenant))
         bridge::raise(code::invalid_parameter, "the nil uuid is no tenant", nullptr, "Give the tenant_id of a row in sor.tenants.");
 
     // Inside an entry point the outer call's authority counts: a tool may enqueue for the user it was called for.
-    const bool inherited = depth > 0 && frames[depth - 1].has_tenant;
+    const bool inherited =
+        depth > 0 && frames[depth - 1].has_tenant && bridge::equal(frames[depth - 1].tenant, tenant) && tenant_now.set;
     const Oid caller = GetUserId();
     push(&tenant);
     become_engine();
@@ -267,8 +348,15 @@ detail::switched detail::open_tenant(const pg_uuid_t& tenant, const identity& wh
     }
     const MemoryContext here = CurrentMemoryContext;
     bridge::with_spi([&](MemoryContext) {
+        if (hold_cursor_possible && !opened.set)
+            refuse_hold_cursors();
         const authority granted = check_grant(caller, tenant, who);
         set_all(tenant, granted.user, granted.actor_kind, GUC_ACTION_LOCAL);
+        if (!opened.set) {
+            opened.tenant = tenant;
+            opened.set = true;
+            opened.nest_level = GetCurrentTransactionNestLevel();
+        }
     });
     MemoryContextSwitchTo(here);
     return saved;
@@ -300,7 +388,12 @@ int detail::save_settings() { return NewGUCNestLevel(); }
 // Called when nothing failed; an error drops the level with its (sub)transaction.
 void detail::restore_settings(int level) { AtEOXact_GUC(true, level); }
 // Undoes what was set for the rest of the transaction, too.
-void detail::drop_settings(int level) { AtEOXact_GUC(false, level); }
+void detail::drop_settings(int level, bool was_open) {
+    AtEOXact_GUC(false, level);
+    opened.set = opened.set && was_open;
+}
+
+bool detail::is_open() { return opened.set; }
 
 } // namespace sor::context
 
@@ -328,6 +421,9 @@ void _PG_init(void) {
     MarkGUCPrefixReserved("sor");
     RegisterXactCallback(context::at_transaction_end, nullptr);
     RegisterSubXactCallback(context::at_subtransaction_end, nullptr);
+    context::hold_cursor_possible = IsTransactionState();
+    context::previous_utility_hook = ProcessUtility_hook;
+    ProcessUtility_hook = context::utility_hook;
 }
 
 SOR_FUNCTION(current_tenant) {
@@ -400,40 +496,67 @@ SOR_FUNCTION(login_check) {
     return 0;
 }
 
+namespace {
+
+void protect(Oid relid, const char* column_name) {
+    const char* column = quote_identifier(column_name);
+    const AttrNumber number = get_attnum(relid, column_name);
+    if (number == InvalidAttrNumber || get_atttype(relid, number) != UUIDOID)
+        bridge::raise(code::invalid_parameter, psprintf("table %s has no uuid column %s", get_rel_name(relid), column), nullptr,
+                      "Give the table a column tenant_id uuid.");
+    const char* table = bridge::qualified_name(relid);
+    static bridge::statement state(
+        "select c.relrowsecurity and c.relforcerowsecurity, a.attnotnull, a.atthasdef, p.oid is not null,"
+        "       p.polcmd = '*' and p.polpermissive and p.polroles = '{0}'"
+        "         and pg_catalog.pg_get_expr(p.polqual, c.oid) = $3 and pg_catalog.pg_get_expr(p.polwithcheck, c.oid) = $3,"
+        "       exists (select from pg_catalog.pg_index i"
+        "                where i.indrelid = c.oid and i.indkey[0] = a.attnum and i.indpred is null),"
+        "       (select pg_catalog.string_agg(o.polname, ', ' order by o.polname) from pg_catalog.pg_policy o"
+        "         where o.polrelid = c.oid and o.polpermissive and o.polname <> 'tenant_isolation')"
+        "  from pg_catalog.pg_class c join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = $2"
+        "  left join pg_catalog.pg_policy p on p.polrelid = c.oid and p.polname = 'tenant_isolation'"
+        " where c.oid = $1",
+        {OIDOID, INT2OID, TEXTOID});
+    const char* isolation = psprintf("(%s = sor.current_tenant())", column);
+    const auto now = state.run(bridge::value::of(ObjectIdGetDatum(relid)), bridge::value::of(Int16GetDatum(number)),
+                               bridge::in(isolation));
+    const bool has_policy = now.boolean(0, 4);
+    const bool is_right = has_policy && now.boolean(0, 5);
+    if (!now.boolean(0, 1))
+        bridge::execute_text(psprintf("alter table %s enable row level security, force row level security", table));
+    if (!now.boolean(0, 2))
+        bridge::execute_text(psprintf("alter table %s alter column %s set not null", table, column));
+    if (!now.boolean(0, 3))
+        bridge::execute_text(psprintf("alter table %s alter column %s set default sor.current_tenant()", table, column));
+    if (has_policy && !is_right)
+        bridge::execute_text(psprintf("drop policy tenant_isolation on %s", table));
+    if (!is_right)
+        bridge::execute_text(psprintf("create policy tenant_isolation on %s for all using %s with check %s", table, isolation,
+                                      isolation));
+    if (!now.boolean(0, 6))
+        ereport(WARNING, (errmsg("no index of table %s leads with column %s", table, column),
+                          errhint("Let its primary key begin with %s.", column)));
+    if (!now.null(0, 7))
+        ereport(WARNING, (errmsg("table %s has other permissive policies", table),
+                          errdetail("They admit rows whatever their tenant: %s.", now.string(0, 7)),
+                          errhint("Make them restrictive, or drop them.")));
+}
+
+} // namespace
+
 SOR_FUNCTION(protect_tenant) {
     const bridge::arguments a(fcinfo);
     const Oid relid = a.oid(0, "target");
-    const char* column = quote_identifier(a.name(1, "tenant_column"));
+    const char* column = a.name(1, "tenant_column");
     bridge::with_spi([&](MemoryContext) {
-        const AttrNumber number = get_attnum(relid, a.name(1, "tenant_column"));
-        if (number == InvalidAttrNumber || get_atttype(relid, number) != UUIDOID)
-            bridge::raise(code::invalid_parameter,
-                          psprintf("table %s has no uuid column %s", get_rel_name(relid), column), nullptr,
-                          "Give the table a column tenant_id uuid.");
-        const char* table = bridge::qualified_name(relid);
-        static bridge::statement state(
-            "select c.relrowsecurity and c.relforcerowsecurity, a.attnotnull, a.atthasdef,"
-            "       exists (select from pg_catalog.pg_policy p where p.polrelid = c.oid and p.polname = 'tenant_isolation'),"
-            "       exists (select from pg_catalog.pg_index i where i.indrelid = c.oid and i.indkey[0] = a.attnum)"
-            "  from pg_catalog.pg_class c join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = $2"
-            " where c.oid = $1",
-            {OIDOID, INT2OID});
-        const auto now = state.run(bridge::value::of(ObjectIdGetDatum(relid)), bridge::value::of(Int16GetDatum(number)));
-        if (!now.boolean(0, 1))
-            bridge::execute_text(
-                psprintf("alter table %s enable row level security, force row level security", table));
-        if (!now.boolean(0, 2))
-            bridge::execute_text(psprintf("alter table %s alter column %s set not null", table, column));
-        if (!now.boolean(0, 3))
-            bridge::execute_text(
-                psprintf("alter table %s alter column %s set default sor.current_tenant()", table, column));
-        if (!now.boolean(0, 4))
-            bridge::execute_text(psprintf("create policy tenant_isolation on %s for all"
-                                          " using (%s = sor.current_tenant()) with check (%s = sor.current_tenant())",
-                                          table, column, column));
-        if (!now.boolean(0, 5))
-            ereport(WARNING, (errmsg("no index of table %s leads with column %s", table, column),
-                              errhint("Let its primary key begin with %s.", column)));
+        protect(relid, column);
+        // A partition can be addressed directly, past its parent's policy.
+        static bridge::statement partitions("select relid::pg_catalog.oid from pg_catalog.pg_partition_tree($1)"
+                                            " where relid <> $1 order by level, relid",
+                                            {REGCLASSOID});
+        const auto found = partitions.run(bridge::value::of(ObjectIdGetDatum(relid)));
+        for (uint64 i = 0; i < found.count; ++i)
+            protect(DatumGetObjectId(found.datum(i, 1)), column);
     });
     PG_RETURN_VOID();
 }

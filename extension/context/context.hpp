@@ -40,7 +40,8 @@ switched open_engine();
 void close(const switched& saved);
 int save_settings();
 void restore_settings(int level);
-void drop_settings(int level);
+void drop_settings(int level, bool was_open);
+bool is_open();
 } // namespace detail
 
 // A data-plane call: opens the tenant for the rest of the transaction. f(caller's memory context) runs as the engine.
@@ -62,9 +63,10 @@ auto data_plane(const pg_uuid_t& tenant, const identity& who, F&& f) {
 // several tenants in one statement.
 template <bridge::guarded F>
 void inspection(const pg_uuid_t& tenant, F&& f) {
+    const bool was_open = detail::is_open();
     const int level = detail::save_settings();
     data_plane(tenant, {}, f);
-    detail::drop_settings(level);
+    detail::drop_settings(level, was_open);
 }
 
 // An administrative call or a trigger: f runs as the engine in that tenant, and the former context is back afterwards.
