@@ -296,7 +296,14 @@ const origin* current_origin() {
     return nullptr;
 }
 
-void set_user(const pg_uuid_t* user) { set_uuid("sor.user_id", user_now, user, GUC_ACTION_LOCAL); }
+void act_for(const pg_uuid_t& user) {
+    if (user_now.set && bridge::equal(user_now.id, user))
+        return;
+    identity who;
+    who.user = &user;
+    check_grant(frames[depth - 1].caller, required_tenant(), who);
+    set_uuid("sor.user_id", user_now, &user, GUC_ACTION_LOCAL);
+}
 
 void require_fit_owner(Oid owner, const char* what) {
     static bridge::statement check(

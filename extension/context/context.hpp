@@ -129,8 +129,8 @@ struct origin {
 void set_origin(const origin& from); // of the innermost frame
 const origin* current_origin();      // of the innermost frame that has one, or null
 
-// Changes the user of the open context, for a run that acts for several; the caller of this has checked the right to.
-void set_user(const pg_uuid_t* user);
+// Makes that user the one the open context acts for, within a data-plane frame. Errors: SR002 not granted.
+void act_for(const pg_uuid_t& user);
 
 // SR001 unless a tenant is open.
 const pg_uuid_t& required_tenant();
