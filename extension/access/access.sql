@@ -1,15 +1,5 @@
--- access: the people of a tenant, their roles, and which login may act for whom.
-
-create table sor.users (
-    tenant_id uuid not null references sor.tenants,
-    id uuid not null default sor.uuid_v7(),
-    email text not null check (email = btrim(email) and email <> ''),
-    display_name text not null,
-    created_at timestamptz not null default pg_catalog.clock_timestamp(),
-    primary key (tenant_id, id),
-    unique (tenant_id, email)
-);
-comment on table sor.users is 'The people of a tenant.';
+-- access: the people of a tenant, their roles, and which login may act for whom. The tables of tenants, users and grants
+-- are context's, which checks them.
 
 create table sor.user_roles (
     id uuid not null default sor.uuid_v7(),
@@ -23,11 +13,9 @@ create table sor.user_roles (
 );
 comment on table sor.user_roles is 'One role for each user in a tenant. An agent has the role of the user it acts for.';
 
-select sor.protect_tenant('sor.users');
 select sor.protect_tenant('sor.user_roles');
-grant select, insert on sor.users to sor_engine;
 grant select, insert, update on sor.user_roles to sor_engine;
-grant select on sor.users, sor.user_roles to sor_auditor;
+grant select on sor.user_roles to sor_auditor;
 
 create function sor.create_tenant(name text) returns uuid
     language c volatile as 'MODULE_PATHNAME', 'sor_create_tenant'
@@ -74,5 +62,4 @@ comment on function sor.has_role(text) is
 grant execute on function sor.granted_users(uuid) to sor_worker, sor_app;
 grant execute on function sor.has_role(text) to sor_app;
 
-select pg_catalog.pg_extension_config_dump('sor.users', '');
 select pg_catalog.pg_extension_config_dump('sor.user_roles', '');

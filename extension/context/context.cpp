@@ -150,6 +150,17 @@ bool is_temporary(const RangeVar* name, OnCommitAction at_commit) {
 }
 bool is_temporary(const IntoClause* into) { return is_temporary(into->rel, into->onCommit); }
 
+bool is_analyze(const ExplainStmt* explain) {
+    bool analyze = false;
+    ListCell* cell;
+    foreach (cell, explain->options) {
+        auto* option = static_cast<DefElem*>(lfirst(cell));
+        if (strcmp(option->defname, "analyze") == 0)
+            analyze = defGetBoolean(option);
+    }
+    return analyze;
+}
+
 // While a tenant is open: no cursor WITH HOLD and no temporary table that keeps its rows.
 void refuse_outliving(const Node* statement) {
     const bool open = opened.set || tenant_now.set;
@@ -167,9 +178,10 @@ void refuse_outliving(const Node* statement) {
         temporary = is_temporary(create->relation, create->oncommit);
     } else if (IsA(statement, CreateTableAsStmt)) {
         temporary = is_temporary(reinterpret_cast<const CreateTableAsStmt*>(statement)->into);
-    } else if (IsA(statement, ExplainStmt)) { // EXPLAIN ANALYZE makes the table
-        const auto* query = reinterpret_cast<const Query*>(reinterpret_cast<const ExplainStmt*>(statement)->query);
-        if (IsA(query, Query) && query->commandType == CMD_UTILITY)
+    } else if (IsA(statement, ExplainStmt)) { // ANALYZE makes the table
+        const auto* explain = reinterpret_cast<const ExplainStmt*>(statement);
+        const auto* query = reinterpret_cast<const Query*>(explain->query);
+        if (is_analyze(explain) && IsA(query, Query) && query->commandType == CMD_UTILITY)
             refuse_outliving(query->utilityStmt);
     }
     if (temporary)
@@ -205,7 +217,16 @@ void utility_hook(PlannedStmt* statement, const char* text, bool read_only_tree,
 struct authority {
     const pg_uuid_t* user;
     const char* actor_kind;
+    bool user_is_granted; // by name; else any user of the tenant will do
 };
+
+void require_user_of_tenant(const pg_uuid_t& tenant, const pg_uuid_t& user) {
+    static bridge::statement find("select exists (select from sor.users where tenant_id = $1 and id = $2)", {UUIDOID, UUIDOID});
+    if (!find.run_latest(in(tenant), in(user)).boolean(0, 1))
+        bridge::raise(code::tenant_not_granted,
+                      psprintf("tenant %s has no user %s", bridge::to_cstring(tenant), bridge::to_cstring(user)), nullptr,
+                      "See sor.granted_users(tenant_id).");
+}
 
 bool is_known_kind(const char* kind) {
     return strcmp(kind, "user") == 0 || strcmp(kind, "agent") == 0 || strcmp(kind, "system") == 0;
@@ -213,7 +234,7 @@ bool is_known_kind(const char* kind) {
 
 // Which user and kind the caller acts as, from what it says and what it was granted. Runs as the engine.
 authority check_grant(Oid caller, const pg_uuid_t& tenant, const identity& who) {
-    authority out = {who.user, who.actor_kind};
+    authority out = {who.user, who.actor_kind, false};
     if (out.user == nullptr && user_now.set && tenant_now.set && bridge::equal(tenant_now.id, tenant))
         out.user = bridge::copy(user_now.id);
     // What a relay did as the system before, in this transaction, makes its caller no system.
@@ -245,7 +266,8 @@ authority check_grant(Oid caller, const pg_uuid_t& tenant, const identity& who) 
         not_granted(psprintf("user %s of tenant %s", bridge::to_cstring(*out.user), bridge::to_cstring(tenant)), caller);
     if (!grant.boolean(0, 4))
         not_granted(psprintf("actor kind %s in tenant %s", out.actor_kind, bridge::to_cstring(tenant)), caller);
-    if (out.user == nullptr && !grant.boolean(0, 1)) {
+    out.user_is_granted = !grant.boolean(0, 1);
+    if (out.user == nullptr && out.user_is_granted) {
         if (const pg_uuid_t* only = grant.uuid_or_null(0, 3))
             out.user = bridge::copy(*only);
         else if (who.acts)
@@ -358,7 +380,10 @@ detail::switched detail::open_tenant(const pg_uuid_t& tenant, const identity& wh
         if (hold_cursor_possible && !opened.set)
             refuse_hold_cursors();
         const authority granted = check_grant(caller, tenant, who);
+        const bool same_user = granted.user == nullptr || (user_now.set && bridge::equal(user_now.id, *granted.user));
         set_all(tenant, granted.user, granted.actor_kind, GUC_ACTION_LOCAL);
+        if (!same_user && !granted.user_is_granted)
+            require_user_of_tenant(tenant, *granted.user);
         if (!opened.set) {
             opened.tenant = tenant;
             opened.set = true;
@@ -555,6 +580,7 @@ SOR_FUNCTION(protect_tenant) {
     const bridge::arguments a(fcinfo);
     const Oid relid = a.oid(0, "target");
     const char* column = a.name(1, "tenant_column");
+    context::require_member_of(bridge::owner_of_relation(relid), "The owner of a table protects it.");
     bridge::with_spi([&](MemoryContext) {
         protect(relid, column);
         // A partition can be addressed directly, past its parent's policy.

@@ -47,6 +47,17 @@ create table sor.tenants (
 );
 comment on table sor.tenants is 'The customers. Every row of tenant data leads with one of these ids.';
 
+create table sor.users (
+    tenant_id uuid not null references sor.tenants,
+    id uuid not null default sor.uuid_v7(),
+    email text not null check (email = btrim(email) and email <> ''),
+    display_name text not null,
+    created_at timestamptz not null default pg_catalog.clock_timestamp(),
+    primary key (tenant_id, id),
+    unique (tenant_id, email)
+);
+comment on table sor.users is 'The people of a tenant.';
+
 create table sor.tenant_grants (
     login name not null,
     tenant_id uuid not null references sor.tenants,
@@ -64,24 +75,28 @@ create function sor.protect_tenant(target regclass, tenant_column name default '
     set search_path = pg_catalog, pg_temp;
 comment on function sor.protect_tenant(regclass, name) is
     'Puts a table under tenant isolation, with the caller''s rights: row security enabled and forced, one policy for reading and writing every verb, '
-    'the column NOT NULL and by default the current tenant. Warns when no index leads with the column. Run again, it changes nothing.';
+    'the column NOT NULL and by default the current tenant; the partitions it has now as well. Warns when no index leads with the column, or another policy lets rows through. '
+    'Run again, it changes nothing. Errors: 42501 the caller does not own the table, 22023 it has no such uuid column.';
 
 select sor.protect_tenant('sor.tenants');
+select sor.protect_tenant('sor.users');
 select sor.protect_tenant('sor.tenant_grants');
 -- The engine resolves names and grants before there is a tenant.
 create policy engine_resolves on sor.tenants for all to sor_engine using (true) with check (true);
 create policy engine_resolves on sor.tenant_grants for all to sor_engine using (true) with check (true);
 
-grant select, insert on sor.tenants to sor_engine;
+grant select, insert on sor.tenants, sor.users to sor_engine;
 grant select, insert, update, delete on sor.tenant_grants to sor_engine;
-grant select on sor.tenants, sor.tenant_grants to sor_auditor;
+grant select on sor.tenants, sor.users, sor.tenant_grants to sor_auditor;
 
 create function sor.set_context(tenant_id uuid, user_id uuid default null, actor_kind text default null) returns void
     language c volatile as 'MODULE_PATHNAME', 'sor_set_context'
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.set_context(uuid, uuid, text) is
     'Opens a tenant for the rest of the transaction, as a user and an actor kind that the calling role was granted (actor_kind null: the only kind granted). '
-    'Errors: SR002 not granted, SR014 another tenant is open. Outside a transaction block it warns and has no effect.';
+    'Errors: SR002 not granted, or no such user; SR014 another tenant is open. Outside a transaction block it warns and has no effect. '
+    'Until the transaction ends it refuses what would outlive the tenant: cursors WITH HOLD and temporary tables that keep their rows (SR014). '
+    'What a session made before stays its own: a temporary table or setting that a client fills with rows is read by the next user of a pooled connection.';
 
 create function sor.granted_tenants() returns table (tenant_id uuid, name text)
     language c volatile as 'MODULE_PATHNAME', 'sor_granted_tenants'
@@ -99,4 +114,5 @@ grant execute on function sor.granted_tenants() to sor_worker, sor_app, sor_rela
 grant execute on function sor.login_check() to sor_worker, sor_app, sor_relay, sor_auditor;
 
 select pg_catalog.pg_extension_config_dump('sor.tenants', '');
+select pg_catalog.pg_extension_config_dump('sor.users', '');
 select pg_catalog.pg_extension_config_dump('sor.tenant_grants', '');
