@@ -498,7 +498,7 @@ SOR_FUNCTION(register_tool) {
         context::require_member_of(owner, "Only a member of a function's owner can register it.");
         context::require_fit_owner(owner, psprintf("the tool \"%s\"", name));
         static bridge::statement check(
-            "select p.prorettype = 'jsonb'::pg_catalog.regtype and p.proargtypes::pg_catalog.oid[] = array['jsonb'::pg_catalog.regtype::pg_catalog.oid]"
+            "select p.prorettype = 'jsonb'::pg_catalog.regtype and p.pronargs = 1 and p.proargtypes[0] = 'jsonb'::pg_catalog.regtype"
             "         and p.prokind = 'f' and not p.proretset,"
             "       exists (select from pg_catalog.unnest(p.proconfig) c where c ~ '^search_path=(.*, *)?\"?pg_temp\"?$')"
             "  from pg_catalog.pg_proc p where p.oid = $1",
