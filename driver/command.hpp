@@ -1,0 +1,52 @@
+#pragma once
+#include <chrono>
+#include <functional>
+#include <string>
+#include <CLI/CLI.hpp>
+#include "db/connection.hpp"
+#include "failure.hpp"
+#include "log.hpp"
+#include "settings.hpp"
+
+namespace sor {
+
+// The options that every command has.
+struct CommonOptions {
+    std::string conninfo;
+    std::string settings_path;
+    std::string log_format = "text";
+    bool verbose = false;
+    bool allow_privileged_login = false;
+};
+
+// What a command runs with.
+struct Context {
+    const std::string command;
+    const CommonOptions& options;
+    const Settings& settings;
+    Log& log;
+};
+
+// Connects as this command's login. Refuses a superuser, one with BYPASSRLS or an owner of tables, whom row security
+// would not bind, unless --allow-privileged-login; and one without a sor_ role.
+db::Connection connect(const Context& context);
+
+// Filled by the command that the arguments chose.
+using Chosen = std::function<Exit(Context&)>;
+
+// A subcommand with the common options and the parts of --help that all share.
+CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& description,
+                      const std::string& promises, CommonOptions& common);
+
+// Parses `90`, `90s`, `5m`, `1h` as an option's value; bounds in seconds.
+CLI::Option* add_duration(CLI::App* command, const std::string& name, std::chrono::seconds& value,
+                          const std::string& description, long min, long max);
+
+void declare_load(CLI::App& app, CommonOptions& common, Chosen& chosen);
+void declare_work(CLI::App& app, CommonOptions& common, Chosen& chosen);
+void declare_relay(CLI::App& app, CommonOptions& common, Chosen& chosen);
+void declare_report(CLI::App& app, CommonOptions& common, Chosen& chosen);
+void declare_purge(CLI::App& app, CommonOptions& common, Chosen& chosen);
+void declare_doctor(CLI::App& app, CommonOptions& common, Chosen& chosen);
+
+} // namespace sor

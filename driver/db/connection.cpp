@@ -1,0 +1,138 @@
+#include "db/connection.hpp"
+#include <charconv>
+#include <cstdlib>
+
+namespace sor::db {
+namespace {
+
+std::string trimmed(const char* text) {
+    std::string result = text ? text : "";
+    while (!result.empty() && (result.back() == '\n' || result.back() == ' '))
+        result.pop_back();
+    return result;
+}
+
+std::string field(const PGresult* result, int code) { return trimmed(PQresultErrorField(result, code)); }
+
+std::string hint_of(std::string_view sqlstate, std::string hint) {
+    if (!hint.empty())
+        return hint;
+    const auto kind = sqlstate.substr(0, 2);
+    if (kind == "08" || sqlstate == "57P01" || sqlstate == "57P02" || sqlstate == "57P03")
+        return "Check that the server runs and that PGHOST, PGPORT, PGDATABASE or --dbname name it, then run the "
+               "command again: it goes on where the last commit left it.";
+    if (kind == "28" || sqlstate == "42501")
+        return "Use a login that is a member of the sor_ role for this command and has a grant for the tenant.";
+    if (sqlstate == "3F000" || sqlstate == "42883")
+        return "Is this the right database, and does it hold the extension in this version? CREATE EXTENSION sor; or "
+               "ALTER EXTENSION sor UPDATE;";
+    if (kind == "53")
+        return "The server is out of a resource; its log says which.";
+    return {};
+}
+
+} // namespace
+
+Error::Error(std::string sqlstate, std::string message, std::string detail, std::string hint, std::source_location where)
+    : Failure(exit_code(sqlstate), std::move(message), std::move(detail), hint_of(sqlstate, std::move(hint))),
+      sqlstate_(std::move(sqlstate)), where_(where) {}
+
+Exit exit_code(std::string_view sqlstate) {
+    if (sqlstate == "SR006" || sqlstate == "SR007" || sqlstate == "SR012" || sqlstate == "55P03")
+        return Exit::try_again;
+    if (sqlstate == "SR008" || sqlstate == "SR013")
+        return Exit::usage;
+    if (sqlstate == "SR005" || sqlstate == "SR015")
+        return Exit::bad_data;
+    const auto kind = sqlstate.substr(0, 2);
+    if (kind == "SR" || kind == "28" || sqlstate == "42501" || sqlstate == "25006")
+        return Exit::refused;
+    if (kind == "22" || kind == "23")
+        return Exit::bad_data;
+    if (kind == "40")
+        return Exit::try_again;
+    return Exit::unavailable;
+}
+
+std::int64_t Result::integer(int row, int column) const {
+    const auto text_value = view(row, column);
+    std::int64_t value = 0;
+    const auto [end, error] = std::from_chars(text_value.data(), text_value.data() + text_value.size(), value);
+    if (error != std::errc{} || end != text_value.data() + text_value.size())
+        throw Failure(Exit::unavailable, "the server answered with something that is no whole number",
+                      "Column \"" + std::string(PQfname(result_.get(), column)) + "\" is \"" + std::string(text_value) + "\".",
+                      "Driver and extension are of different versions?");
+    return value;
+}
+
+Parameter Result::optional(int row, int column) const {
+    if (is_null(row, column))
+        return std::nullopt;
+    return text(row, column);
+}
+
+Connection::Connection(const std::string& conninfo, const std::string& application_name)
+    : connection_(nullptr, &PQfinish) {
+    // Later entries win, and a connection string in dbname counts as standing where dbname stands.
+    std::vector<const char*> keys{"application_name"}, values{application_name.c_str()};
+    if (!std::getenv("PGCONNECT_TIMEOUT")) {
+        keys.push_back("connect_timeout");
+        values.push_back("10");
+    }
+    if (!conninfo.empty()) {
+        keys.push_back("dbname");
+        values.push_back(conninfo.c_str());
+    }
+    keys.push_back("client_encoding");
+    values.push_back("UTF8");
+    keys.push_back(nullptr);
+    values.push_back(nullptr);
+    connection_.reset(PQconnectdbParams(keys.data(), values.data(), 1));
+    if (PQstatus(connection_.get()) != CONNECTION_OK) {
+        const auto message = trimmed(PQerrorMessage(connection_.get()));
+        throw Error("08001", "could not connect to the database", message, {}, std::source_location::current());
+    }
+    // Notices of the server are for its log; standard error is for what the caller must act on.
+    PQsetNoticeProcessor(connection_.get(), [](void*, const char*) {}, nullptr);
+}
+
+Result Connection::query(const char* sql, const Parameters& parameters, std::source_location where) {
+    send(sql, parameters, where);
+    return receive(where);
+}
+
+void Connection::send(const char* sql, const Parameters& parameters, std::source_location where) {
+    std::vector<const char*> values;
+    values.reserve(parameters.size());
+    for (const auto& parameter : parameters)
+        values.push_back(parameter ? parameter->c_str() : nullptr);
+    if (!PQsendQueryParams(connection_.get(), sql, static_cast<int>(values.size()), nullptr, values.data(), nullptr,
+                           nullptr, 0))
+        broken(where);
+    in_flight_ = true;
+}
+
+Result Connection::receive(std::source_location where) {
+    in_flight_ = false;
+    PGresult* first = PQgetResult(connection_.get());
+    if (!first)
+        broken(where);
+    Result result(first);
+    // The protocol ends a statement with a null result; nothing may be sent before that was read.
+    while (PGresult* extra = PQgetResult(connection_.get()))
+        PQclear(extra);
+    const auto status = PQresultStatus(first);
+    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
+        return result;
+    auto sqlstate = field(first, PG_DIAG_SQLSTATE);
+    if (sqlstate.empty())
+        broken(where);
+    throw Error(std::move(sqlstate), field(first, PG_DIAG_MESSAGE_PRIMARY), field(first, PG_DIAG_MESSAGE_DETAIL),
+                field(first, PG_DIAG_MESSAGE_HINT), where);
+}
+
+void Connection::broken(std::source_location where) {
+    throw Error("08006", "the connection to the database broke", trimmed(PQerrorMessage(connection_.get())), {}, where);
+}
+
+} // namespace sor::db

@@ -1,0 +1,80 @@
+#pragma once
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <source_location>
+#include <string>
+#include <string_view>
+#include <vector>
+#include <libpq-fe.h>
+#include "failure.hpp"
+
+namespace sor::db {
+
+// An error of the server or of the connection to it.
+class Error : public Failure {
+public:
+    Error(std::string sqlstate, std::string message, std::string detail, std::string hint, std::source_location where);
+
+    // Five characters; 08006 when the connection itself broke.
+    const std::string& sqlstate() const { return sqlstate_; }
+    // The typed call that failed.
+    const std::source_location& where() const { return where_; }
+
+private:
+    std::string sqlstate_;
+    std::source_location where_;
+};
+
+// The exit code that an SQLSTATE means for a command.
+Exit exit_code(std::string_view sqlstate);
+
+// A parameter in text form; null when empty. Texts hold no NUL byte: libpq would cut them there.
+using Parameter = std::optional<std::string>;
+using Parameters = std::vector<Parameter>;
+
+class Result {
+public:
+    explicit Result(PGresult* result) : result_(result, &PQclear) {}
+
+    int rows() const { return PQntuples(result_.get()); }
+    bool is_null(int row, int column) const { return PQgetisnull(result_.get(), row, column) == 1; }
+    std::string_view view(int row, int column) const {
+        return {PQgetvalue(result_.get(), row, column),
+                static_cast<std::size_t>(PQgetlength(result_.get(), row, column))};
+    }
+    std::string text(int row, int column) const { return std::string(view(row, column)); }
+    std::int64_t integer(int row, int column) const;
+    bool boolean(int row, int column) const { return view(row, column) == "t"; }
+    Parameter optional(int row, int column) const;
+
+private:
+    std::unique_ptr<PGresult, decltype(&PQclear)> result_;
+};
+
+// A connection that keeps no state in the session, so it works through a transaction pooler: no prepared statements,
+// no SET, every statement its own transaction.
+class Connection {
+public:
+    // `conninfo` adds to libpq's own sources (PG* variables, service and password files).
+    Connection(const std::string& conninfo, const std::string& application_name);
+
+    // Runs one statement and waits for its result. Throws Error.
+    Result query(const char* sql, const Parameters& parameters,
+                 std::source_location where = std::source_location::current());
+
+    // The same in two halves: between them the server works while the caller does.
+    void send(const char* sql, const Parameters& parameters,
+              std::source_location where = std::source_location::current());
+    Result receive(std::source_location where = std::source_location::current());
+    bool in_flight() const { return in_flight_; }
+
+private:
+    [[noreturn]] void broken(std::source_location where);
+
+    std::unique_ptr<PGconn, decltype(&PQfinish)> connection_;
+    bool in_flight_ = false;
+};
+
+} // namespace sor::db

@@ -1,0 +1,31 @@
+#pragma once
+#include <memory>
+#include <string>
+#include "db/calls.hpp"
+#include "settings.hpp"
+
+namespace sor::destinations {
+
+// What became of one message.
+struct Delivery {
+    enum class State {
+        sent,
+        refused, // this message will never go: a bad payload, an address that does not exist
+        failed,  // this message did not go now
+        down,    // nothing goes to this destination now
+    };
+    State state = State::sent;
+    std::string receipt; // JSON, when sent
+    std::string error;   // otherwise
+};
+
+// Where messages go. A message may come twice (its relay was killed before it could mark it), always with the same id.
+class Sender {
+public:
+    virtual ~Sender() = default;
+    virtual Delivery send(const std::string& tenant_id, const db::Message& message) = 0;
+};
+
+std::unique_ptr<Sender> make_sender(const Destination& destination);
+
+} // namespace sor::destinations

@@ -1,0 +1,153 @@
+#include "destinations/smtp.hpp"
+#include <fstream>
+#include "mail.hpp"
+#include "text.hpp"
+
+namespace sor::destinations {
+namespace {
+
+using List = std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)>;
+
+void append(List& list, const std::string& text) {
+    curl_slist* longer = curl_slist_append(list.get(), text.c_str());
+    if (!longer)
+        throw std::bad_alloc();
+    if (longer != list.get()) {
+        [[maybe_unused]] auto* former = list.release();
+        list.reset(longer);
+    }
+}
+
+void add_part(curl_mime* mime, const std::string& body, const char* type) {
+    curl_mimepart* part = curl_mime_addpart(mime);
+    if (!part || curl_mime_data(part, body.data(), body.size()) != CURLE_OK || curl_mime_type(part, type) != CURLE_OK ||
+        curl_mime_encoder(part, "quoted-printable") != CURLE_OK)
+        throw std::bad_alloc();
+}
+
+} // namespace
+
+Smtp::Smtp(std::string name, SmtpSettings settings)
+    : name_(std::move(name)), settings_(std::move(settings)), curl_(nullptr, &curl_easy_cleanup) {
+    if (settings_.message_id_domain.empty())
+        settings_.message_id_domain = mail::domain_of(settings_.from);
+}
+
+int Smtp::listen(CURL*, curl_infotype type, char* data, std::size_t size, void* pointer) {
+    auto& dialogue = *static_cast<Dialogue*>(pointer);
+    const std::string_view text(data, size);
+    if (type == CURLINFO_HEADER_OUT)
+        dialogue.last_command = text.substr(0, text.find_first_of(" \r\n"));
+    else if (type == CURLINFO_HEADER_IN)
+        dialogue.last_reply = trim(text);
+    else if (type == CURLINFO_DATA_OUT)
+        dialogue.body_begun = true;
+    return 0;
+}
+
+// What is the same for all messages. Empty when done, else the problem.
+std::string Smtp::set_up() {
+    if (curl_)
+        return {};
+    std::string password;
+    if (!settings_.password_file.empty()) {
+        std::ifstream file(settings_.password_file);
+        if (!std::getline(file, password))
+            return "could not read the password file " + settings_.password_file;
+    }
+    curl_.reset(curl_easy_init());
+    CURL* curl = curl_.get();
+    if (!curl)
+        throw std::bad_alloc();
+    curl_easy_setopt(curl, CURLOPT_URL, settings_.url.c_str());
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 10L);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, static_cast<long>(settings_.timeout_seconds));
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error_);
+    curl_easy_setopt(curl, CURLOPT_VERBOSE, 1L); // for listen(), which prints nothing
+    curl_easy_setopt(curl, CURLOPT_DEBUGFUNCTION, &Smtp::listen);
+    curl_easy_setopt(curl, CURLOPT_DEBUGDATA, &dialogue_);
+    const bool require = settings_.tls == "require";
+    curl_easy_setopt(curl, CURLOPT_USE_SSL,
+                     static_cast<long>(require ? CURLUSESSL_ALL : settings_.tls == "try" ? CURLUSESSL_TRY : CURLUSESSL_NONE));
+    if (settings_.tls == "try" && !settings_.url.starts_with("smtps://")) {
+        // It would go in plain text to a server without TLS: a certificate that nobody vouches for is no worse.
+        curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
+        curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
+    }
+    if (!settings_.username.empty()) {
+        curl_easy_setopt(curl, CURLOPT_USERNAME, settings_.username.c_str());
+        curl_easy_setopt(curl, CURLOPT_PASSWORD, password.c_str());
+    }
+    curl_easy_setopt(curl, CURLOPT_MAIL_FROM, mail::address_of(settings_.from).c_str());
+    return {};
+}
+
+Delivery Smtp::send(const std::string&, const db::Message& message) {
+    mail::Mail mail;
+    try {
+        mail = mail::parse(message.payload);
+    } catch (const mail::BadPayload& bad) {
+        return {Delivery::State::refused, {}, std::string("no e-mail can be made of the payload: ") + bad.what()};
+    }
+    if (const auto problem = set_up(); !problem.empty())
+        return {Delivery::State::down, {}, problem};
+    CURL* curl = curl_.get();
+
+    List recipients(nullptr, &curl_slist_free_all), headers(nullptr, &curl_slist_free_all);
+    for (const auto& mailbox : mail.to)
+        append(recipients, mail::address_of(mailbox));
+    for (const auto& header : mail::headers(mail, settings_.from, message.id, settings_.message_id_domain, message.created_at))
+        append(headers, header);
+    append(headers, "Content-Type: multipart/alternative");
+    std::unique_ptr<curl_mime, decltype(&curl_mime_free)> mime(curl_mime_init(curl), &curl_mime_free);
+    if (!mime)
+        throw std::bad_alloc();
+    add_part(mime.get(), mail::with_crlf(mail.text), "text/plain; charset=UTF-8");
+    if (!mail.html.empty())
+        add_part(mime.get(), mail::with_crlf(mail.html), "text/html; charset=UTF-8");
+    curl_easy_setopt(curl, CURLOPT_MAIL_RCPT, recipients.get());
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
+    curl_easy_setopt(curl, CURLOPT_MIMEPOST, mime.get());
+
+    CURLcode code = CURLE_OK;
+    long connects = 0, reply = 0;
+    for (int tries = 0; tries < 2; ++tries) {
+        dialogue_ = {};
+        error_[0] = '\0';
+        curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, static_cast<long>(tries));
+        code = curl_easy_perform(curl);
+        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &reply);
+        curl_easy_getinfo(curl, CURLINFO_NUM_CONNECTS, &connects);
+        // A kept connection may have been closed meanwhile (idle, or so many messages a connection). As long as the
+        // server has no body the message cannot arrive twice.
+        const bool kept_and_lost = code != CURLE_OK && connects == 0 && !dialogue_.body_begun && (reply == 421 || reply < 400);
+        if (!kept_and_lost)
+            break;
+    }
+    curl_easy_setopt(curl, CURLOPT_MIMEPOST, nullptr);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, nullptr);
+    curl_easy_setopt(curl, CURLOPT_MAIL_RCPT, nullptr);
+    if (code == CURLE_OK)
+        return {Delivery::State::sent,
+                "{\"destination\":" + json_quote(name_) + ",\"message_id\":" +
+                    json_quote("<" + message.id + "@" + settings_.message_id_domain + ">") + ",\"reply\":" +
+                    json_quote(dialogue_.last_reply) + "}",
+                {}};
+
+    const bool of_message = dialogue_.body_begun || dialogue_.last_command == "RCPT" || dialogue_.last_command == "DATA";
+    if (reply >= 400 && (of_message || reply == 552)) {
+        const auto error = "the mail server answered: " + dialogue_.last_reply;
+        if (reply >= 500)
+            return {Delivery::State::refused, {}, error};
+        if (reply != 421)
+            return {Delivery::State::failed, {}, error};
+    }
+    std::string error = error_[0] ? error_ : curl_easy_strerror(code);
+    if (reply >= 400)
+        error += "; the mail server answered: " + dialogue_.last_reply;
+    return {Delivery::State::down, {}, error};
+}
+
+} // namespace sor::destinations

@@ -1,0 +1,31 @@
+#pragma once
+#include <curl/curl.h>
+#include "destinations/destination.hpp"
+
+namespace sor::destinations {
+
+// Sends the payload as an e-mail. One connection to the server, kept between messages.
+class Smtp : public Sender {
+public:
+    Smtp(std::string name, SmtpSettings settings);
+
+    Delivery send(const std::string& tenant_id, const db::Message& message) override;
+
+private:
+    // What of a message's dialogue decides where its failure lies.
+    struct Dialogue {
+        std::string last_command; // MAIL, RCPT, DATA …
+        std::string last_reply;
+        bool body_begun = false;
+    };
+    static int listen(CURL*, curl_infotype type, char* data, std::size_t size, void* dialogue);
+    std::string set_up();
+
+    std::string name_;
+    SmtpSettings settings_;
+    std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl_;
+    Dialogue dialogue_;
+    char error_[CURL_ERROR_SIZE] = "";
+};
+
+} // namespace sor::destinations

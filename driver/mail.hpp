@@ -1,0 +1,46 @@
+#pragma once
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+// An e-mail out of an outbox payload, and its header fields (RFC 5322, RFC 2047).
+namespace sor::mail {
+
+// A payload that can never become an e-mail.
+class BadPayload : public std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+struct Mail {
+    std::vector<std::string> to; // `address` or `Name <address>`
+    std::string subject, text, html;
+};
+
+// {"to": address or array of them, "subject", "text", "html"?}. Throws BadPayload, for line ends in to or subject too:
+// they would let a payload write header fields of its own.
+Mail parse(std::string_view payload);
+
+// The address alone. Throws BadPayload when there is none.
+std::string address_of(const std::string& mailbox);
+std::string domain_of(const std::string& mailbox);
+
+// The header fields, without line ends: From, To, Subject, Date, Message-ID, Auto-Submitted. Date and Message-ID depend
+// on the message alone, so a repeat carries the same.
+std::vector<std::string> headers(const Mail& mail, const std::string& from, const std::string& message_id,
+                                 const std::string& message_id_domain, std::int64_t created_at);
+
+// Plain ASCII as it is, anything else as encoded words, folded.
+std::string encode_header_text(std::string_view utf8);
+
+// With CRLF line ends, as mail needs them.
+std::string with_crlf(std::string_view text);
+
+std::string base64(std::string_view bytes);
+
+// Seconds since 1970 as `Fri, 20 Nov 2026 10:00:00 +0000` and `2026-11-20T10:00:00Z`.
+std::string mail_date(std::int64_t seconds);
+std::string iso_date(std::int64_t seconds);
+
+} // namespace sor::mail

@@ -1,0 +1,56 @@
+#include <clocale>
+#include <cstdio>
+#include <exception>
+#include "command.hpp"
+#include "stop.hpp"
+
+namespace {
+
+int run(int argc, char** argv) {
+    using namespace sor;
+    CLI::App app("PostgreSQL as the system of record of AI Workers: loads their input, runs them, sends what they queued.\n"
+                 "Every rule is in the extension; this command calls its functions.",
+                 "sor");
+    app.set_version_flag("--version", SOR_VERSION);
+    app.require_subcommand(1);
+    app.footer("sor COMMAND --help says what a command promises, its exit codes and its environment.");
+    CommonOptions common;
+    Chosen chosen;
+    declare_load(app, common, chosen);
+    declare_work(app, common, chosen);
+    declare_relay(app, common, chosen);
+    declare_report(app, common, chosen);
+    declare_purge(app, common, chosen);
+    declare_doctor(app, common, chosen);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        if (argc > 1 && argv[1][0] != '-' && app.get_subcommands([&](const CLI::App* one) { return one->get_name() == argv[1]; }).empty()) {
+            std::fprintf(stderr, "sor: error: unknown command \"%s\"\nHINT: sor --help lists the commands.\n", argv[1]);
+            return static_cast<int>(Exit::usage);
+        }
+        return app.exit(error) == 0 ? 0 : static_cast<int>(Exit::usage);
+    }
+    Log log(app.get_subcommands().front()->get_name(), common.verbose, common.log_format == "json");
+    try {
+        stop::install();
+        const auto settings = read_settings(common.settings_path);
+        Context context{app.get_subcommands().front()->get_name(), common, settings, log};
+        auto code = chosen(context);
+        if (std::fflush(stdout) != 0) {
+            log.error("could not write the result");
+            code = Exit::unavailable;
+        }
+        return static_cast<int>(code);
+    } catch (const Failure& failure) {
+        log.error(failure);
+        return static_cast<int>(failure.code());
+    } catch (const std::exception& error) {
+        log.error("unexpected error", error.what(), "Run again with -v and report what is printed.");
+        return static_cast<int>(Exit::unavailable);
+    }
+}
+
+} // namespace
+
+int main(int argc, char** argv) { return run(argc, argv); }

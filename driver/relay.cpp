@@ -1,0 +1,193 @@
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <unistd.h>
+#include "command.hpp"
+#include "db/calls.hpp"
+#include "destinations/destination.hpp"
+#include "fault.hpp"
+#include "stop.hpp"
+
+namespace sor {
+namespace {
+
+using destinations::Delivery;
+using std::chrono::steady_clock;
+
+struct RelayOptions {
+    bool follow = false;
+    std::chrono::seconds interval{30}, lease{60};
+    int batch = 100;
+};
+
+class Relay {
+public:
+    Relay(const RelayOptions& options, Context& context) : options_(options), context_(context) {
+        char host[256] = "localhost";
+        gethostname(host, sizeof host - 1);
+        name_ = std::string(host) + "/" + std::to_string(getpid());
+    }
+
+    // Sends everything that is due, of all tenants.
+    Exit round(db::Connection& connection) {
+        outcome_ = {};
+        down_.clear();
+        for (const auto& tenant_id : db::tenants_with_work(connection, "outbox"))
+            while (!stop::requested() && batch(connection, tenant_id)) {
+            }
+        return outcome_.code();
+    }
+
+    std::uint64_t sent() const { return sent_; }
+
+private:
+    // False when there is nothing more to do for this tenant.
+    bool batch(db::Connection& connection, const std::string& tenant_id) {
+        const auto claimed_at = steady_clock::now();
+        const auto messages = db::claim_outbox(connection, tenant_id, name_, options_.batch, options_.lease);
+        bool progress = false;
+        for (const auto& message : messages) {
+            // What is left when the lease ends is another relay's.
+            if (steady_clock::now() - claimed_at > std::chrono::milliseconds(options_.lease) * 4 / 5)
+                return progress;
+            const auto known = down_.find(message.destination);
+            const auto delivery = known != down_.end()
+                                      ? Delivery{Delivery::State::down, {}, "not tried, the destination is down: " + known->second}
+                                      : send(tenant_id, message);
+            if (delivery.state == Delivery::State::sent) {
+                db::send_mark_dispatched(connection, tenant_id, message, delivery.receipt);
+                ++sent_;
+            } else {
+                report(tenant_id, message, delivery, known == down_.end());
+                db::send_mark_failed(connection, tenant_id, message, delivery.error, delivery.state == Delivery::State::refused);
+            }
+            progress |= delivery.state != Delivery::State::down;
+            receive_mark(connection, message);
+        }
+        if (context_.log.terminal())
+            context_.log.progress(std::to_string(sent_) + " messages sent");
+        // With nothing but destinations that are down, claiming on would only use up the attempts of the rest.
+        return progress;
+    }
+
+    Delivery send(const std::string& tenant_id, const db::Message& message) {
+        auto& sender = senders_[message.destination];
+        if (!sender) {
+            const auto found = context_.settings.destinations.find(message.destination);
+            if (found == context_.settings.destinations.end())
+                return {Delivery::State::down, {}, "the relay's settings have no destination \"" + message.destination + "\""};
+            sender = destinations::make_sender(found->second);
+        }
+        fault::point("before-send");
+        auto delivery = sender->send(tenant_id, message);
+        fault::point("after-send");
+        return delivery;
+    }
+
+    void report(const std::string& tenant_id, const db::Message& message, const Delivery& delivery, bool first) {
+        const auto which = "Message " + message.id + " of tenant " + tenant_id + ", attempt " + std::to_string(message.attempt) + ": ";
+        switch (delivery.state) {
+        case Delivery::State::sent:
+            return;
+        case Delivery::State::refused:
+            outcome_.add(Exit::bad_data);
+            context_.log.error("a message can never be sent", which + delivery.error,
+                               "It is dead now; its payload or address is to be corrected where it was queued.");
+            return;
+        case Delivery::State::failed:
+            outcome_.add(Exit::try_again);
+            context_.log.warning("a message could not be sent", which + delivery.error, "It is tried again after a while.");
+            return;
+        case Delivery::State::down:
+            outcome_.add(Exit::unavailable);
+            down_.emplace(message.destination, delivery.error);
+            if (first)
+                context_.log.error("destination \"" + message.destination + "\" is unavailable", delivery.error,
+                                   context_.settings.destinations.contains(message.destination)
+                                       ? "Its messages stay in the outbox and are tried again after a while."
+                                       : "Give it as [destinations." + message.destination +
+                                             "] in the file that --settings names; its messages stay in the outbox.");
+            return;
+        }
+    }
+
+    void receive_mark(db::Connection& connection, const db::Message& message) {
+        try {
+            db::receive_mark(connection);
+        } catch (const db::Error& error) {
+            if (error.sqlstate() != "SR007")
+                throw;
+            outcome_.add(Exit::try_again);
+            context_.log.warning("the lease of a message was lost", "Message " + message.id + ": " + error.message(),
+                                 "Another relay may send it again, with the same id; a longer --lease or a smaller --batch avoids this.");
+        }
+        fault::point("after-mark");
+    }
+
+    const RelayOptions& options_;
+    Context& context_;
+    std::string name_;
+    std::map<std::string, std::unique_ptr<destinations::Sender>> senders_;
+    std::map<std::string, std::string> down_; // destination to why, within one round
+    Outcome outcome_;
+    std::uint64_t sent_ = 0;
+};
+
+Exit relay(const RelayOptions& options, Context& context) {
+    Relay relay(options, context);
+    Exit code = Exit::done;
+    if (!options.follow) {
+        auto connection = connect(context);
+        code = relay.round(connection);
+    } else {
+        std::unique_ptr<db::Connection> connection;
+        do {
+            try {
+                if (!connection)
+                    connection = std::make_unique<db::Connection>(connect(context));
+                relay.round(*connection);
+            } catch (const Failure& failure) {
+                // The next round connects again; only what no waiting cures ends it.
+                if (failure.code() != Exit::unavailable && failure.code() != Exit::try_again)
+                    throw;
+                context.log.error(failure);
+                connection.reset();
+            }
+        } while (!stop::wait(options.interval));
+    }
+    context.log.progress({});
+    context.log.info(std::to_string(relay.sent()) + " messages sent");
+    return code;
+}
+
+} // namespace
+
+void declare_relay(CLI::App& app, CommonOptions& common, Chosen& chosen) {
+    auto* command = add_command(
+        app, "relay", "Send the messages of the outbox",
+        "Of every tenant granted to the login, what is due, in order within an aggregate. A message is marked as soon as it\n"
+        "is sent: one that is marked is never sent again, and a relay killed between the two sends at most that one again,\n"
+        "with the same Message-ID. What fails is tried again later by the outbox's own schedule; a message that can never\n"
+        "go (a bad payload, an address refused for good) is dead at once.\n\n"
+        "Settings, for each name that messages give as their destination:\n"
+        "  [destinations.NAME]\n"
+        "  type = \"smtp\"              payload {to, subject, text, html?}; to: an address or an array of them\n"
+        "  url = \"smtp://HOST:PORT\"   smtps:// for TLS from the start\n"
+        "  from = \"Name <address>\"\n"
+        "  tls = \"try\"                STARTTLS: require (verified; the default with a username), try, none\n"
+        "  username, password_file    login at the mail server\n"
+        "  message_id_domain          right side of Message-ID; the sender's domain\n"
+        "  timeout_seconds = 30       for one message\n"
+        "  [destinations.NAME]\n"
+        "  type = \"file\"              one JSON line a message\n"
+        "  path = \"FILE\"",
+        common);
+    auto options = std::make_shared<RelayOptions>();
+    command->add_flag("--follow", options->follow, "Go on until a signal ends it, through outages");
+    add_duration(command, "--interval", options->interval, "Pause between rounds with --follow", 1, 86400);
+    command->add_option("--batch", options->batch, "Messages claimed at once")->check(CLI::Range(1, 1000))->capture_default_str();
+    add_duration(command, "--lease", options->lease, "How long a batch may take before its messages are another relay's", 1, 3600);
+    command->callback([options, &chosen] { chosen = [options](Context& context) { return relay(*options, context); }; });
+}
+
+} // namespace sor

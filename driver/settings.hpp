@@ -1,0 +1,40 @@
+#pragma once
+#include <map>
+#include <string>
+#include <vector>
+
+namespace sor {
+
+// [destinations.NAME] type = "smtp"
+struct SmtpSettings {
+    std::string url;              // smtp://HOST:PORT, smtps:// for TLS from the start
+    std::string from;             // the sender's address; `Name <address>` is allowed
+    std::string username;         // with password_file: the login at the mail server
+    std::string password_file;    // its first line is the password
+    std::string tls = "try";      // STARTTLS: "require", "try" or "none"
+    std::string message_id_domain; // right of the @ in Message-ID; the sender's domain unless given
+    int timeout_seconds = 30;     // for one message
+};
+
+// [destinations.NAME] type = "file"
+struct FileSettings {
+    std::string path; // JSON lines are appended here
+};
+
+struct Destination {
+    std::string name;
+    std::string type; // "smtp" or "file"; says which of the two below counts
+    SmtpSettings smtp;
+    FileSettings file;
+};
+
+struct Settings {
+    std::map<std::string, Destination> destinations;
+    std::vector<std::pair<std::string, std::string>> tenant_aliases; // [load.tenant_aliases]: as in the file = tenant
+};
+
+// Throws Failure (usage) that names file and line for anything it does not know. An empty path gives no settings.
+Settings read_settings(const std::string& path);
+Settings parse_settings(std::string_view text, const std::string& name);
+
+} // namespace sor

@@ -1,0 +1,14 @@
+#pragma once
+#include <chrono>
+
+// SIGTERM and SIGINT: the first asks the command to finish or give back the batch in hand, the second kills.
+namespace sor::stop {
+
+void install();
+bool requested();
+// Readable once a stop was requested; for poll().
+int descriptor();
+// Sleeps; returns early, and true, when a stop is requested.
+bool wait(std::chrono::milliseconds duration);
+
+} // namespace sor::stop

@@ -1,0 +1,401 @@
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <set>
+#include <nlohmann/json.hpp>
+#include "command.hpp"
+#include "db/calls.hpp"
+#include "fault.hpp"
+#include "handler.hpp"
+#include "json_text.hpp"
+#include "protocol.hpp"
+#include "stop.hpp"
+#include "text.hpp"
+#include "uuid.hpp"
+
+namespace sor {
+namespace {
+
+using nlohmann::json;
+using std::chrono::steady_clock;
+
+struct WorkOptions {
+    std::string queue, worker, handler, on_behalf_of, on_behalf_of_role, run_key;
+    std::vector<std::string> tenants, pass_env;
+    int batch = 100;
+    std::chrono::seconds lease{300}, handler_timeout{30};
+};
+
+// An item that goes back to the queue with an error, or untouched.
+struct Returned {
+    const protocol::Item* item;
+    std::string error; // empty: released, the attempt does not count
+};
+
+std::string text_of(const json& object, const char* member) {
+    const auto found = object.find(member);
+    return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+// Works one tenant's queue as one run.
+class TenantRun {
+public:
+    TenantRun(const WorkOptions& options, Context& context, db::Connection& connection, Handler& handler,
+              const db::Tenant& tenant, int& batch)
+        : options_(options), context_(context), connection_(connection), handler_(handler), tenant_(tenant), batch_(batch) {}
+
+    void work(const std::string& user_id) {
+        run_ = db::start_run(connection_, tenant_.id, options_.worker,
+                             options_.run_key.empty() ? std::nullopt : std::optional(options_.run_key), user_id,
+                             json{{"queue", options_.queue}}.dump(), options_.lease);
+        if (run_.status != "running") {
+            context_.log.info("tenant \"" + tenant_.name + "\": run " + run_.id + " is " + run_.status + " already");
+            return;
+        }
+        context_.log.info("tenant \"" + tenant_.name + "\": run " + run_.id + (run_.resumed ? " resumed" : " started"));
+        bool more = true;
+        while (more && !stop::requested() && !handler_.given_up())
+            more = turn();
+        if (handler_.given_up() && more)
+            db::finish_run(connection_, run_, "failed", json{{"message", "the handler is at fault"}}.dump());
+        else if (more)
+            // Stopped: whoever comes next takes the run over at once, not after the lease.
+            db::heartbeat(connection_, run_, std::chrono::seconds(1));
+        else
+            db::finish_run(connection_, run_, "succeeded", std::nullopt);
+        context_.log.info("tenant \"" + tenant_.name + "\": " + std::to_string(succeeded_) + " done, " +
+                          std::to_string(failed_) + " failed, " + std::to_string(released_) + " given back");
+    }
+
+    Exit outcome() const { return outcome_.code(); }
+
+private:
+    // One batch. False when the queue has nothing more that is due.
+    bool turn() {
+        const int turn = db::begin_turn(connection_, run_, json{{"queue", options_.queue}, {"limit", batch_}}.dump());
+        const auto claimed_at = steady_clock::now();
+        const auto items = claim(turn);
+        fault::point("after-claim");
+        if (items.empty()) {
+            finish_turn(turn, 0);
+            return false;
+        }
+        auto renewed = claimed_at;
+        // Past this the items could become another worker's while ours are committed.
+        const auto deadline = claimed_at + std::chrono::milliseconds(options_.lease) * 4 / 5;
+        auto handled = handler_.work(items, deadline, [&] {
+            if (steady_clock::now() - renewed < std::chrono::milliseconds(options_.lease) / 2)
+                return;
+            db::heartbeat(connection_, run_, options_.lease);
+            renewed = steady_clock::now();
+        });
+        adapt_batch(items.size(), steady_clock::now() - claimed_at);
+        commit(turn, items, handled);
+        finish_turn(turn, items.size());
+        return true;
+    }
+
+    std::vector<protocol::Item> claim(int turn) {
+        const auto answer = db::call_tool(
+            connection_, run_, turn, claim_request(turn, "claim"), "claim",
+            json{{"queue", options_.queue}, {"limit", batch_}, {"lease_seconds", options_.lease.count()}}.dump());
+        return protocol::parse_claimed(result_of(answer, "the queue's items could not be claimed"));
+    }
+
+    // A claim is never repeated: the token in the name keeps a successor from being given a dead worker's items again.
+    std::string claim_request(int turn, std::string_view step) const {
+        return uuid_v5({run_.id, std::to_string(run_.token), std::to_string(turn), step});
+    }
+
+    // The `result` member of a gateway answer as it stands. Throws when the call did not succeed.
+    std::string result_of(const std::string& answer, const std::string& what) const {
+        std::string status, result, error;
+        split_json(answer, 1, [&](const std::string& path, std::string_view value) {
+            if (path == "/status")
+                status = json_unquote(value);
+            else if (path == "/result")
+                result = value;
+            else if (path == "/error")
+                error = value;
+        });
+        if (status == "succeeded")
+            return result;
+        const auto parsed = json::parse(error.empty() ? "{}" : error);
+        throw db::Error(text_of(parsed, "sqlstate"), what, text_of(parsed, "message"), text_of(parsed, "hint"),
+                        std::source_location::current());
+    }
+
+    // Makes the calls of all answered items, each item's as one group, and gives the other items back.
+    void commit(int turn, const std::vector<protocol::Item>& items, std::vector<Handled>& handled) {
+        std::vector<Returned> returned;
+        std::vector<Group> groups;
+        for (std::size_t i = 0; i < items.size(); ++i) {
+            const auto& item = items[i];
+            auto& result = handled[i];
+            switch (result.state) {
+            case Handled::State::unworked:
+                returned.push_back({&item, {}});
+                continue;
+            case Handled::State::fault:
+                outcome_.add(Exit::handler_fault);
+                returned.push_back({&item, result.error});
+                continue;
+            case Handled::State::declined:
+                outcome_.add(Exit::bad_data);
+                context_.log.error("the handler could not work an item", "Item \"" + item.id + "\" of tenant \"" + tenant_.name + "\": " + result.error,
+                                   "It goes back to the queue and is tried again after a while.");
+                returned.push_back({&item, result.error.empty() ? "the handler gave no reason" : result.error});
+                continue;
+            case Handled::State::answered:
+                break;
+            }
+            try {
+                groups.push_back({&item, protocol::group_calls(tenant_.id, options_.queue, item, result.calls),
+                                  protocol::group_size(result.calls)});
+            } catch (const protocol::BadAnswer& bad) {
+                outcome_.add(Exit::handler_fault);
+                context_.log.error(bad.message, "Item \"" + item.id + "\" goes back to the queue. " + bad.detail,
+                                   "See `sor work --help` for what a handler answers.");
+                returned.push_back({&item, bad.message});
+            }
+        }
+        fault::point("before-commit");
+        make_calls(turn, groups, returned);
+        fault::point("after-commit");
+        give_back(turn, returned);
+    }
+
+    struct Group {
+        const protocol::Item* item;
+        std::string calls; // members of call_tools' array
+        std::size_t size;
+    };
+
+    void make_calls(int turn, std::span<const Group> groups, std::vector<Returned>& returned) {
+        if (groups.empty())
+            return;
+        std::string calls = "[";
+        for (const auto& group : groups) {
+            calls += calls.size() > 1 ? "," : "";
+            calls += group.calls;
+        }
+        calls += ']';
+        std::string answer;
+        for (int tries = 1;; ++tries) {
+            try {
+                answer = db::call_tools(connection_, run_, turn, calls);
+                break;
+            } catch (const db::Error& error) {
+                // A deadlock's or serialisation failure's victim left nothing; the ids make a repeat safe.
+                if (error.sqlstate().starts_with("40") && tries < 3)
+                    continue;
+                if (error.sqlstate() != "SR007")
+                    throw;
+                // Either the run is lost (then this raises again) or an item's claim, of which one spoils the batch.
+                db::heartbeat(connection_, run_, options_.lease);
+                if (groups.size() == 1)
+                    return lost(*groups.front().item, error.message());
+                for (const auto& group : groups)
+                    make_calls(turn, {&group, 1}, returned);
+                return;
+            }
+        }
+        const auto results = json::parse(answer);
+        auto result = results.begin();
+        for (const auto& group : groups) {
+            const json* failure = nullptr;
+            for (std::size_t i = 0; i < group.size; ++i, ++result) {
+                if (result == results.end())
+                    throw Failure(Exit::unavailable, "the gateway gave fewer results than there were calls");
+                if (text_of(*result, "status") == "succeeded")
+                    continue;
+                // SR015 only says that a mate failed.
+                if (!failure || text_of(failure->value("error", json::object()), "sqlstate") == "SR015")
+                    failure = &*result;
+            }
+            if (failure)
+                failed_group(*group.item, *failure, returned);
+            else
+                ++succeeded_;
+        }
+    }
+
+    void failed_group(const protocol::Item& item, const json& failure, std::vector<Returned>& returned) {
+        const auto error = failure.value("error", json::object());
+        const auto sqlstate = text_of(error, "sqlstate");
+        auto message = text_of(error, "message");
+        if (sqlstate == "SR007")
+            return lost(item, message);
+        const bool again = sqlstate == "SR006";
+        outcome_.add(again ? Exit::try_again : sqlstate == "SR003" ? Exit::refused : Exit::handler_fault);
+        context_.log.error(db::Error(sqlstate, text_of(failure, "status") == "refused" ? "a call for an item was refused" : "a call for an item failed",
+                                     "Item \"" + item.id + "\" of tenant \"" + tenant_.name + "\" goes back to the queue: " + message,
+                                     text_of(error, "hint"), std::source_location::current()));
+        returned.push_back({&item, again ? std::string() : sqlstate + ": " + message});
+    }
+
+    void lost(const protocol::Item& item, const std::string& message) {
+        outcome_.add(Exit::try_again);
+        context_.log.warning("the lease of an item was lost", "Item \"" + item.id + "\" of tenant \"" + tenant_.name + "\": " + message,
+                             "Whoever claimed it since works it; a longer --lease or a smaller --batch avoids this.");
+    }
+
+    void give_back(int turn, const std::vector<Returned>& returned) {
+        if (returned.empty())
+            return;
+        json arguments{{"queue", options_.queue}, {"limit", 0}, {"lease_seconds", options_.lease.count()}};
+        for (const auto& [item, error] : returned) {
+            json entry{{"item_id", item->id}, {"claim_token", item->claim_token}};
+            if (error.empty()) {
+                arguments["release"].push_back(std::move(entry));
+                ++released_;
+            } else {
+                entry["error"] = error;
+                arguments["fail"].push_back(std::move(entry));
+                ++failed_;
+            }
+        }
+        result_of(db::call_tool(connection_, run_, turn, claim_request(turn, "give back"), "claim",
+                                arguments.dump(-1, ' ', false, json::error_handler_t::replace)),
+                  "items could not be given back to the queue");
+    }
+
+    void finish_turn(int turn, std::size_t items) {
+        db::finish_turn(connection_, run_, turn, json{{"items", items}}.dump());
+        if (context_.log.terminal())
+            context_.log.progress("tenant " + tenant_.name + ": " + std::to_string(succeeded_) + " items done");
+    }
+
+    // A slow handler gets so few items at a time that half the lease is enough for them.
+    void adapt_batch(std::size_t items, steady_clock::duration took) {
+        const auto each = took / static_cast<long>(items);
+        const auto fitting = each.count() > 0 ? steady_clock::duration(options_.lease / 2).count() / each.count() : options_.batch;
+        batch_ = static_cast<int>(std::clamp<long>(fitting, 1, options_.batch));
+    }
+
+    const WorkOptions& options_;
+    Context& context_;
+    db::Connection& connection_;
+    Handler& handler_;
+    const db::Tenant& tenant_;
+    int& batch_;
+    db::Run run_;
+    Outcome outcome_;
+    std::uint64_t succeeded_ = 0, failed_ = 0, released_ = 0;
+};
+
+// The user to act for, or none.
+std::optional<std::string> find_user(const WorkOptions& options, const std::vector<db::User>& users) {
+    for (const auto& user : users)
+        if (options.on_behalf_of.empty() ? user.role == options.on_behalf_of_role
+                                         : fold(user.email) == fold(options.on_behalf_of))
+            return user.id;
+    return std::nullopt;
+}
+
+std::vector<db::Tenant> tenants_to_work(const WorkOptions& options, Context& context, db::Connection& connection, Outcome& outcome) {
+    const auto granted = db::granted_tenants(connection);
+    std::set<std::string> wanted;
+    for (const auto& name : options.tenants) {
+        const auto found = std::find_if(granted.begin(), granted.end(),
+                                        [&](const auto& tenant) { return fold(tenant.name) == fold(name); });
+        if (found != granted.end()) {
+            wanted.insert(found->id);
+            continue;
+        }
+        outcome.add(Exit::refused);
+        context.log.error("unknown tenant \"" + name + "\"", "No tenant of this name is granted to the login.",
+                          "An operator makes tenants with sor.create_tenant and grants them with sor.grant_tenant.");
+    }
+    const auto ids = db::tenants_with_work(connection, options.queue, options.worker);
+    const std::set<std::string> with_work(ids.begin(), ids.end());
+    std::vector<db::Tenant> tenants;
+    for (const auto& tenant : granted)
+        if (with_work.contains(tenant.id) && (options.tenants.empty() || wanted.contains(tenant.id)))
+            tenants.push_back(tenant);
+    return tenants;
+}
+
+Exit work(const WorkOptions& options, Context& context) {
+    if (options.on_behalf_of.empty() == options.on_behalf_of_role.empty())
+        throw Failure(Exit::usage, "one of --on-behalf-of and --on-behalf-of-role is needed", {},
+                      "A worker always acts for a user of the tenant.");
+    for (const auto& name : options.pass_env)
+        if (name.starts_with("PG") || name.starts_with("SOR_") || name == "DATABASE_URL")
+            throw Failure(Exit::usage, "the handler may not be given \"" + name + "\"", {},
+                          "A handler has no way to the database but its answers.");
+    Outcome outcome;
+    auto connection = connect(context);
+    const auto tenants = tenants_to_work(options, context, connection, outcome);
+    // A single item must not outlast the lease: half of it, so that a slow one costs itself alone.
+    const auto time_limit = std::min<std::chrono::milliseconds>(options.handler_timeout, std::chrono::milliseconds(options.lease) / 2);
+    Handler handler({options.handler, time_limit, options.pass_env}, context.log);
+    int batch = options.batch;
+    for (const auto& tenant : tenants) {
+        if (stop::requested() || handler.given_up())
+            break;
+        TenantRun run(options, context, connection, handler, tenant, batch);
+        try {
+            const auto user = find_user(options, db::granted_users(connection, tenant.id));
+            if (!user)
+                throw Failure(Exit::refused, "tenant \"" + tenant.name + "\" has no such user for the login to act for",
+                              options.on_behalf_of.empty() ? "Wanted is one with the role " + options.on_behalf_of_role + "."
+                                                           : "Wanted is " + options.on_behalf_of + ".",
+                              "An operator grants users with sor.grant_tenant(login, tenant_id, user_ids).");
+            run.work(*user);
+        } catch (const Failure& failure) {
+            if (failure.code() == Exit::unavailable)
+                throw;
+            // One tenant's trouble is not the others'.
+            context.log.error(failure);
+            context.log.info("tenant \"" + tenant.name + "\" is left");
+            outcome.add(failure.code());
+        }
+        outcome.add(run.outcome());
+    }
+    context.log.progress({});
+    handler.finish();
+    if (handler.at_fault())
+        outcome.add(Exit::handler_fault);
+    return outcome.code();
+}
+
+} // namespace
+
+void declare_work(CLI::App& app, CommonOptions& common, Chosen& chosen) {
+    auto* command = add_command(
+        app, "work", "Work a queue: claim items, ask the handler, commit what it answers",
+        "For each granted tenant with work, one run: started, or resumed where a killed worker left it. Each batch is a\n"
+        "turn: items are claimed under a lease, the handler is asked, and each item's calls take effect together or not\n"
+        "at all, its claim completed in the same transaction. A run key that finished before is a no-op.\n\n"
+        "The handler is started once, by /bin/sh -c, and speaks JSON lines.\n"
+        "  in:   {\"item\": {\"id\", \"attempt\", \"row\": {...}}}\n"
+        "  out:  {\"item_id\", \"calls\": [{\"tool\", \"arguments\": {...}}...]}  or  {\"item_id\", \"error\"}\n"
+        "One answer for each item, in any order; several items may be written ahead. The driver adds what completes the\n"
+        "claim to the item's last \"write\". Its environment holds PATH, HOME, USER, LOGNAME, SHELL, LANG, LANGUAGE, LC_*, TZ,\n"
+        "TMPDIR and what --pass-env names, never PG*, DATABASE_URL or SOR_*; its standard error is passed on.\n"
+        "An item whose answer is an error, malformed, late or refused goes back to the queue with that error.",
+        common);
+    auto options = std::make_shared<WorkOptions>();
+    command->add_option("queue", options->queue, "Name under which the queue is registered")->required()->type_name("QUEUE");
+    command->add_option("--worker", options->worker, "The Worker's name in the journal")->required()->type_name("NAME");
+    command->add_option("--handler", options->handler, "Command that works items")->required()->type_name("CMD");
+    command->add_option("--on-behalf-of", options->on_behalf_of, "User of each tenant to act for")->type_name("EMAIL");
+    command
+        ->add_option("--on-behalf-of-role", options->on_behalf_of_role,
+                     "Act for the first granted user of this role in each tenant instead")
+        ->check(CLI::IsMember({"admin", "member", "viewer"}));
+    command->add_option("--run-key", options->run_key, "Names the run: one of each key in a tenant")->type_name("K");
+    command->add_option("--tenant", options->tenants, "Only this tenant; repeatable")->type_name("NAME")->allow_extra_args(false);
+    command->add_option("--batch", options->batch, "Items a turn, at most; fewer when the handler is slow")
+        ->check(CLI::Range(1, 1000))
+        ->capture_default_str();
+    add_duration(command, "--lease", options->lease, "How long a batch may take before its items are another worker's", 1, 3600);
+    add_duration(command, "--handler-timeout", options->handler_timeout, "Time limit for one item, never more than half the lease", 1, 1800);
+    command->add_option("--pass-env", options->pass_env, "Variable of the environment for the handler; repeatable")
+        ->type_name("NAME")
+        ->allow_extra_args(false);
+    command->callback([options, &chosen] { chosen = [options](Context& context) { return work(*options, context); }; });
+}
+
+} // namespace sor
