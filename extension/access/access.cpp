@@ -85,8 +85,9 @@ SOR_FUNCTION(grant_tenant) {
     get_role_oid(login, false);
     context::administration(tenant, "user", [&](MemoryContext) {
         static bridge::statement check(
-            "select (select pg_catalog.string_agg(k, ', ') from pg_catalog.unnest($3) k where k is null or k not in ('user', 'agent')),"
-            " (select pg_catalog.string_agg(u::text, ', ') from pg_catalog.unnest($2) u"
+            "select (select pg_catalog.string_agg(coalesce(k, 'null'), ', ') from pg_catalog.unnest($3) k"
+            "         where k is null or k not in ('user', 'agent')),"
+            " (select pg_catalog.string_agg(coalesce(u::text, 'null'), ', ') from pg_catalog.unnest($2) u"
             "   where not exists (select from sor.users s where s.tenant_id = $1 and s.id = u)),"
             " pg_catalog.cardinality($3) = 0 or pg_catalog.cardinality($2) = 0",
             {UUIDOID, UUIDARRAYOID, TEXTARRAYOID});

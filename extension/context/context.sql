@@ -11,10 +11,10 @@ begin
     end loop;
     if exists (select from pg_catalog.pg_roles
                 where rolname = 'sor_engine' and (rolcanlogin or rolbypassrls or rolsuper or rolcreaterole or rolreplication))
-       or exists (select from pg_catalog.pg_auth_members where roleid = 'sor_engine'::regrole) then
+       or exists (select from pg_catalog.pg_auth_members where 'sor_engine'::regrole in (roleid, member)) then
         raise exception 'role sor_engine is not fit to be the engine'
             using errcode = '42501',
-                  detail = 'It can log in, has a privilege beyond its tables, or has members.',
+                  detail = 'It can log in, has a privilege beyond its tables, has members, or is one.',
                   hint = 'Drop or rename that role, then run CREATE EXTENSION again.';
     end if;
 end
