@@ -302,3 +302,45 @@ SOR_FUNCTION(protect_append_only) {
     });
     PG_RETURN_VOID();
 }
+
+namespace {
+
+// Whether the command would drop the extension, by name or with everything its owner has.
+bool drops_extension(const Node* command) {
+    ListCell* cell;
+    if (IsA(command, DropStmt)) {
+        const auto* drop = reinterpret_cast<const DropStmt*>(command);
+        if (drop->removeType == OBJECT_EXTENSION)
+            foreach (cell, drop->objects)
+                if (strcmp(strVal(lfirst(cell)), "sor") == 0)
+                    return true;
+    } else if (IsA(command, DropOwnedStmt)) {
+        static bridge::statement owner("select extowner from pg_catalog.pg_extension where extname = 'sor'", {});
+        const auto found = owner.run();
+        foreach (cell, reinterpret_cast<const DropOwnedStmt*>(command)->roles)
+            if (!found.empty() && get_rolespec_oid(static_cast<RoleSpec*>(lfirst(cell)), true) == DatumGetObjectId(found.datum(0, 1)))
+                return true;
+    }
+    return false;
+}
+
+} // namespace
+
+// The event trigger that keeps history: at the start of the command, for at its end the trigger itself would be gone.
+SOR_FUNCTION(keep_history) {
+    if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+        elog(ERROR, "keep_history: not called as an event trigger");
+    const Node* command = reinterpret_cast<EventTriggerData*>(fcinfo->context)->parsetree;
+    if (command == nullptr)
+        return PointerGetDatum(nullptr);
+    bridge::with_spi([&](MemoryContext) {
+        if (!drops_extension(command))
+            return;
+        // Every run and every message has events; what row security would hide is an error here, not an empty table.
+        static bridge::statement any("select exists (select from sor.agent_events)", {});
+        if (any.run().boolean(0, 1))
+            bridge::raise(code::append_only_violation, "extension sor holds history", "Dropping it would drop all runs, events and messages.",
+                          "Dump the database first; then a superuser may ALTER EVENT TRIGGER sor_keep_history DISABLE.");
+    });
+    return PointerGetDatum(nullptr);
+}
