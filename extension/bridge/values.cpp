@@ -72,8 +72,8 @@ Datum composite(FunctionCallInfo fcinfo, const value* columns, int count) {
     return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 
-rowset::rowset(FunctionCallInfo fcinfo) : info_(reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo)) {
-    InitMaterializedSRF(fcinfo, 0);
+rowset::rowset(FunctionCallInfo fcinfo, of kind) : info_(reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo)) {
+    InitMaterializedSRF(fcinfo, kind == scalars ? MAT_SRF_USE_EXPECTED_DESC : 0);
 }
 
 void rowset::add(const value* columns, int count) {

@@ -80,10 +80,11 @@ constexpr int64 lease_most = USECS_PER_HOUR;
 // One composite result; columns as the function's OUT parameters, in the memory context current at the call.
 Datum composite(FunctionCallInfo fcinfo, const value* columns, int count);
 
-// Rows of a set-returning function; columns as its OUT parameters.
+// Rows of a set-returning function; columns as its OUT parameters, or the one value of a set of scalars.
 class rowset {
 public:
-    explicit rowset(FunctionCallInfo fcinfo);
+    enum of { rows, scalars };
+    explicit rowset(FunctionCallInfo fcinfo, of kind = rows);
     void add(const value* columns, int count);
     void add(std::initializer_list<value> columns) { add(columns.begin(), static_cast<int>(columns.size())); }
 
