@@ -123,7 +123,8 @@ void insert_after(head& h, const event& e) {
     r.seq = seq;
     r.id = id.data;
     r.run_id = bytes_of(e.run);
-    r.turn_no = e.turn_no;
+    if (e.turn_no != 0)
+        r.turn_no = e.turn_no;
     r.tool_call_id = bytes_of(e.tool_call);
     r.message_id = bytes_of(e.message);
     r.event_type = e.type;
@@ -253,7 +254,8 @@ void hash_of(const bridge::result& rows, uint64 row, const unsigned char* prev_h
     r.seq = rows.bigint(row, 3);
     r.id = rows.uuid(row, 4).data;
     r.run_id = bytes_of(rows.uuid_or_null(row, 5));
-    r.turn_no = rows.null(row, 6) ? 0 : rows.integer(row, 6);
+    if (!rows.null(row, 6))
+        r.turn_no = rows.integer(row, 6);
     r.tool_call_id = bytes_of(rows.uuid_or_null(row, 7));
     r.message_id = bytes_of(rows.uuid_or_null(row, 8));
     r.event_type = rows.string(row, 9);
@@ -282,23 +284,48 @@ SOR_FUNCTION(refuse_change) {
                   psprintf("%s was refused.", verb), "Record a correction as a new row.");
 }
 
+namespace {
+
+void guard(Oid relid) {
+    const char* table = bridge::qualified_name(relid);
+    // On every verb, without a condition, and by our function; a partition has its row trigger from its parent.
+    static bridge::statement guards("select coalesce(pg_catalog.bool_or(t.tgname = 'append_only_rows' and t.tgtype = 27), false),"
+                                    "       coalesce(pg_catalog.bool_or(t.tgname = 'append_only_truncate' and t.tgtype = 34), false)"
+                                    "  from pg_catalog.pg_trigger t join pg_catalog.pg_proc p on p.oid = t.tgfoid"
+                                    "   and p.proname = 'refuse_change' and p.pronamespace = 'sor'::pg_catalog.regnamespace"
+                                    " where t.tgrelid = $1 and t.tgqual is null and t.tgattr = ''",
+                                    {OIDOID});
+    const auto found = guards.run(bridge::value::of(ObjectIdGetDatum(relid)));
+    if (!found.boolean(0, 1)) {
+        bridge::execute_text(psprintf("drop trigger if exists append_only_rows on %s", table));
+        bridge::execute_text(psprintf("create trigger append_only_rows before update or delete on %s"
+                                      " for each row execute function sor.refuse_change()", table));
+    }
+    if (!found.boolean(0, 2)) {
+        bridge::execute_text(psprintf("drop trigger if exists append_only_truncate on %s", table));
+        bridge::execute_text(psprintf("create trigger append_only_truncate before truncate on %s"
+                                      " for each statement execute function sor.refuse_change()", table));
+    }
+    // ALWAYS: a session in replica mode must not slip past.
+    bridge::execute_text(psprintf("alter table %s enable always trigger append_only_rows,"
+                                  " enable always trigger append_only_truncate", table));
+}
+
+} // namespace
+
 SOR_FUNCTION(protect_append_only) {
     const bridge::arguments a(fcinfo);
     const Oid relid = a.oid(0, "target");
+    context::require_member_of(bridge::owner_of_relation(relid), "The owner of a table protects it.");
     bridge::with_spi([&](MemoryContext) {
-        const char* table = bridge::qualified_name(relid);
-        static bridge::statement guards("select pg_catalog.count(*) from pg_catalog.pg_trigger"
-                                        " where tgrelid = $1 and tgname in ('append_only_rows', 'append_only_truncate')",
-                                        {OIDOID});
-        if (guards.run(bridge::value::of(ObjectIdGetDatum(relid))).bigint(0, 1) < 2) {
-            bridge::execute_text(psprintf("create or replace trigger append_only_rows before update or delete on %s"
-                                          " for each row execute function sor.refuse_change()", table));
-            bridge::execute_text(psprintf("create or replace trigger append_only_truncate before truncate on %s"
-                                          " for each statement execute function sor.refuse_change()", table));
-        }
-        // ALWAYS: a session in replica mode must not slip past.
-        bridge::execute_text(psprintf("alter table %s enable always trigger append_only_rows,"
-                                      " enable always trigger append_only_truncate", table));
+        guard(relid);
+        // A partition can be addressed directly.
+        static bridge::statement partitions("select relid::pg_catalog.oid from pg_catalog.pg_partition_tree($1)"
+                                            " where relid <> $1 order by level, relid",
+                                            {REGCLASSOID});
+        const auto found = partitions.run(bridge::value::of(ObjectIdGetDatum(relid)));
+        for (uint64 i = 0; i < found.count; ++i)
+            guard(DatumGetObjectId(found.datum(i, 1)));
     });
     PG_RETURN_VOID();
 }

@@ -9,7 +9,7 @@ create function sor.protect_append_only(target regclass) returns void
     set search_path = pg_catalog, pg_temp;
 comment on function sor.protect_append_only(regclass) is
     'Makes a table append-only, with the caller''s rights: UPDATE, DELETE and TRUNCATE raise SR004 for every role, superusers and replica sessions included. '
-    'Run again, it changes nothing. A partition that can be addressed directly needs its own guard.';
+    'The partitions it has now are guarded as well; one made later has to be, against a TRUNCATE of its own. Run again, it changes nothing. Errors: 42501 the caller does not own the table.';
 
 create table sor.agent_events (
     tenant_id uuid not null,
@@ -17,7 +17,7 @@ create table sor.agent_events (
     seq bigint not null check (seq > 0),
     id uuid not null,
     run_id uuid,
-    turn_no int,
+    turn_no int check (turn_no > 0),
     tool_call_id uuid,
     message_id uuid,
     event_type text not null,

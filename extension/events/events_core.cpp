@@ -53,9 +53,9 @@ void encode(const record& e, const unsigned char* prev_hash, unsigned char* out)
     c.integer(e.seq);
     c.uuid(e.id);
     c.optional_uuid(e.run_id);
-    c.byte(e.turn_no != 0);
-    if (e.turn_no != 0)
-        c.integer(e.turn_no);
+    c.byte(e.turn_no.has_value());
+    if (e.turn_no)
+        c.integer(*e.turn_no);
     c.optional_uuid(e.tool_call_id);
     c.optional_uuid(e.message_id);
     c.string(e.event_type);

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 namespace sor::events {
@@ -14,14 +15,14 @@ namespace sor::events {
 constexpr std::size_t uuid_size = 16;
 constexpr std::size_t hash_size = 32;
 
-// Null pointers and turn_no 0 mean null. Text is in the database's encoding; payload is the jsonb's canonical text.
+// Null pointers mean null. Text is in the database's encoding; payload is the jsonb's canonical text.
 struct record {
     const unsigned char* tenant_id;
     const unsigned char* stream_id;
     std::int64_t seq;
     const unsigned char* id;
     const unsigned char* run_id;
-    std::int32_t turn_no;
+    std::optional<std::int32_t> turn_no;
     const unsigned char* tool_call_id;
     const unsigned char* message_id;
     std::string_view event_type;
