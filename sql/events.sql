@@ -257,6 +257,7 @@ delete from events_test.cascading;
 truncate events_test.cascading cascade;
 -- only the owner's to protect
 grant sor_operator to events_owner;
+alter table events_test.history owner to events_operator;
 set role events_owner;
 select sor.protect_append_only('events_test.history');
 reset role;
@@ -266,6 +267,22 @@ select sor.protect_append_only('events_test.history');
 select sor.refuse_change();
 reset role;
 select sor.protect_append_only(null);
+
+-- ---------------------------------------------------------------- the extension stays while it holds history
+drop extension sor;
+drop extension if exists plpgsql_not_there, sor cascade;
+drop schema sor cascade;
+drop schema sor;
+begin; drop schema if exists sor_not_there; rollback;
+begin; select rolname as owner from pg_extension join pg_roles r on r.oid = extowner where extname = 'sor' \gset
+drop owned by :"owner" cascade; rollback;
+drop owned by events_app; -- of somebody else
+set session_replication_role = replica;
+drop extension sor;
+reset session_replication_role;
+drop table sor.agent_events;
+drop event trigger sor_keep_history;
+select count(*) from pg_extension where extname = 'sor';
 
 -- ---------------------------------------------------------------- an acknowledged event is on disk, whatever the session says
 create table events_test.control (i int);

@@ -332,12 +332,12 @@ SOR_FUNCTION(protect_append_only) {
 
 namespace {
 
-// Whether the command would drop the extension, by name or with everything its owner has.
+// Whether the command would drop the extension, by name, with its schema, or with everything its owner has.
 bool drops_extension(const Node* command) {
     ListCell* cell;
     if (IsA(command, DropStmt)) {
         const auto* drop = reinterpret_cast<const DropStmt*>(command);
-        if (drop->removeType == OBJECT_EXTENSION)
+        if (drop->removeType == OBJECT_EXTENSION || drop->removeType == OBJECT_SCHEMA)
             foreach (cell, drop->objects)
                 if (strcmp(strVal(lfirst(cell)), "sor") == 0)
                     return true;

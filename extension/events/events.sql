@@ -56,8 +56,8 @@ grant select on sor.agent_events, sor.event_streams to sor_auditor;
 create function sor.keep_history() returns event_trigger
     language c as 'MODULE_PATHNAME', 'sor_keep_history'
     set search_path = pg_catalog, pg_temp set row_security = off;
-comment on function sor.keep_history() is 'Refuses DROP EXTENSION sor with SR004 while a run, event or message exists.';
-create event trigger sor_keep_history on ddl_command_start when tag in ('DROP EXTENSION', 'DROP OWNED')
+comment on function sor.keep_history() is 'Refuses to drop the extension or its schema with SR004 while a run, event or message exists.';
+create event trigger sor_keep_history on ddl_command_start when tag in ('DROP EXTENSION', 'DROP SCHEMA', 'DROP OWNED')
     execute function sor.keep_history();
 alter event trigger sor_keep_history enable always;
 
