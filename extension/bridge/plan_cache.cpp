@@ -20,7 +20,9 @@ const pg_uuid_t* result::uuid_or_null(uint64 row, int number) const {
     return v.null ? nullptr : DatumGetUUIDP(v.datum);
 }
 
-result execute_plan(SPIPlanPtr plan, const value* values, int count) {
+namespace {
+
+result execute_kept(SPIPlanPtr plan, const value* values, int count, bool read_only) {
     Datum datums[64] = {};
     char nulls[64] = {};
     Assert(count <= 64);
@@ -28,13 +30,17 @@ result execute_plan(SPIPlanPtr plan, const value* values, int count) {
         datums[i] = values[i].datum;
         nulls[i] = values[i].null ? 'n' : ' ';
     }
-    const int code = SPI_execute_plan(plan, datums, nulls, false, 0);
+    const int code = SPI_execute_plan(plan, datums, nulls, read_only, 0);
     if (code < 0)
         elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(code));
     return {SPI_tuptable, SPI_processed};
 }
 
-result statement::execute(const value* values, int count, bool latest) {
+} // namespace
+
+result execute_plan(SPIPlanPtr plan, const value* values, int count) { return execute_kept(plan, values, count, false); }
+
+result statement::execute(const value* values, int count, reading snapshot) {
     if (count != count_)
         elog(ERROR, "%d values for %d parameters of: %s", count, count_, sql_);
     if (plan_ == nullptr) {
@@ -45,8 +51,8 @@ result statement::execute(const value* values, int count, bool latest) {
             elog(ERROR, "SPI_keepplan failed");
         plan_ = plan;
     }
-    if (!latest || !IsolationUsesXactSnapshot())
-        return execute_plan(plan_, values, count);
+    if (snapshot != reading::latest || !IsolationUsesXactSnapshot())
+        return execute_kept(plan_, values, count, snapshot == reading::caller);
     Datum datums[most_parameters] = {};
     char nulls[most_parameters] = {};
     for (int i = 0; i < count; ++i) {

@@ -52,9 +52,16 @@ public:
     template <class... Values>
     result run_latest(const Values&... values) {
         const value given[] = {values..., value{}};
-        return execute(given, static_cast<int>(sizeof...(values)), true);
+        return execute(given, static_cast<int>(sizeof...(values)), reading::latest);
     }
-    result execute(const value* values, int count, bool latest = false);
+    // Same, reading only, with the snapshot of the statement that called us: several looks then see one state.
+    template <class... Values>
+    result look(const Values&... values) {
+        const value given[] = {values..., value{}};
+        return execute(given, static_cast<int>(sizeof...(values)), reading::caller);
+    }
+    enum class reading { now, latest, caller };
+    result execute(const value* values, int count, reading snapshot = reading::now);
 
 private:
     const char* sql_;

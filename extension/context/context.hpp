@@ -62,11 +62,17 @@ auto data_plane(const pg_uuid_t& tenant, const identity& who, F&& f) {
 // A data-plane call that only reads: as above, but the context is gone when it returns, so that an auditor can look at
 // several tenants in one statement.
 template <bridge::guarded F>
-void inspection(const pg_uuid_t& tenant, F&& f) {
+auto inspection(const pg_uuid_t& tenant, F&& f) {
     const bool was_open = detail::is_open();
     const int level = detail::save_settings();
-    data_plane(tenant, {}, f);
-    detail::drop_settings(level, was_open);
+    if constexpr (std::is_void_v<std::invoke_result_t<F, MemoryContext>>) {
+        data_plane(tenant, {}, f);
+        detail::drop_settings(level, was_open);
+    } else {
+        auto out = data_plane(tenant, {}, f);
+        detail::drop_settings(level, was_open);
+        return out;
+    }
 }
 
 // An administrative call or a trigger: f runs as the engine in that tenant, and the former context is back afterwards.

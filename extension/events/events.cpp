@@ -244,9 +244,6 @@ void append_system(const char* type, const Jsonb* payload) {
     append(e);
 }
 
-const char* const hashed_columns = "tenant_id, stream_id, seq, id, run_id, turn_no, tool_call_id, message_id, event_type,"
-                                   " actor_kind, actor, on_behalf_of, payload, created_at";
-
 void hash_of(const bridge::result& rows, uint64 row, const unsigned char* prev_hash, unsigned char* into) {
     record r;
     r.tenant_id = rows.uuid(row, 1).data;

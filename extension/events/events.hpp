@@ -43,7 +43,9 @@ void append_system(const char* type, const Jsonb* payload);
 // The hash of an event as stored, for verification. prev_hash and hash are bytea of 32 bytes.
 void hash_of(const bridge::result& rows, uint64 row, const unsigned char* prev_hash, unsigned char* into);
 // The columns hash_of expects, in this order, from 1.
-extern const char* const hashed_columns;
+#define SOR_HASHED_COLUMNS                                                                                             \
+    "tenant_id, stream_id, seq, id, run_id, turn_no, tool_call_id, message_id, event_type, actor_kind, actor,"         \
+    " on_behalf_of, payload, created_at"
 constexpr int hashed_column_count = 14;
 
 // From now on this transaction's commit waits for its WAL to be flushed.

@@ -1,0 +1,709 @@
+#include "forensics/forensics_core.hpp"
+
+#include "bridge/uuid_v7.hpp"
+#include "journal/journal.hpp"
+
+namespace sor::forensics {
+
+using bridge::in;
+
+namespace {
+
+constexpr int batch = 1000; // rows in memory at once, where there may be any number
+
+[[noreturn]] void no_such_run(const pg_uuid_t& id) {
+    bridge::raise(code::invalid_state_transition, psprintf("there is no run %s", bridge::to_cstring(id)), nullptr,
+                  "Give the run_id that sor.start_run returned, in the same tenant.");
+}
+
+// ---------------------------------------------------------------- narratives
+
+// The scalars of a payload down to its third level, as the core wants them.
+struct fields {
+    static constexpr int most = 96;
+    field list[most];
+    int count = 0;
+
+    void add(std::string_view name, std::string_view text) {
+        if (count < most)
+            list[count++] = {name, text};
+    }
+};
+
+void flatten(JsonbContainer* object, std::string_view prefix, int levels, fields& into) {
+    JsonbIterator* it = JsonbIteratorInit(object);
+    JsonbValue v;
+    std::string_view name;
+    JsonbIteratorToken token;
+    while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE) {
+        if (token == WJB_KEY) {
+            const auto length = static_cast<size_t>(v.val.string.len);
+            char* joined = psprintf("%.*s%.*s", static_cast<int>(prefix.size()), prefix.data(), v.val.string.len, v.val.string.val);
+            name = {joined, prefix.size() + length};
+        } else if (token == WJB_VALUE) {
+            if (v.type == jbvString)
+                into.add(name, {v.val.string.val, static_cast<size_t>(v.val.string.len)});
+            else if (v.type == jbvNumeric)
+                into.add(name, DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(v.val.numeric))));
+            else if (v.type == jbvBool)
+                into.add(name, v.val.boolean ? "true" : "false");
+            else if (v.type == jbvBinary && JsonContainerIsArray(v.val.binary.data))
+                into.add(psprintf("%.*s#", static_cast<int>(name.size()), name.data()),
+                         psprintf("%u", JsonContainerSize(v.val.binary.data)));
+            else if (v.type == jbvBinary && levels > 1)
+                flatten(v.val.binary.data, psprintf("%.*s.", static_cast<int>(name.size()), name.data()), levels - 1, into);
+        }
+    }
+}
+
+text* narrative_of(const bridge::result& rows, uint64 row, int type, int kind, int actor, int user, int turn, int payload) {
+    auto* flat = static_cast<fields*>(palloc0(sizeof(fields)));
+    const Jsonb* json = rows.json(row, payload);
+    if (bridge::is_object(json))
+        flatten(const_cast<JsonbContainer*>(&json->root), "", 3, *flat);
+    happening event;
+    event.type = rows.string(row, type);
+    event.actor_kind = rows.string(row, kind);
+    event.actor = rows.string(row, actor);
+    if (const pg_uuid_t* id = rows.uuid_or_null(row, user))
+        event.on_behalf_of = bridge::to_cstring(*id);
+    event.turn_no = rows.null(row, turn) ? 0 : rows.integer(row, turn);
+    event.payload = {flat->list, static_cast<size_t>(flat->count)};
+    const std::string told = narrative(event);
+    const std::string_view view = told;
+    return bridge::call([view] { return bridge::to_text(view); });
+}
+
+// ---------------------------------------------------------------- verification
+
+struct verdict {
+    int64 streams = 0;
+    int64 events = 0;
+    bool bad = false;
+    pg_uuid_t stream = {};
+    int64 seq = 0;      // 0: no event of the stream is meant
+    pg_uuid_t id = {};
+    char problem[256] = {};
+
+    void found(const pg_uuid_t& in_stream, int64 at, const pg_uuid_t* event, const char* what) {
+        if (bad)
+            return;
+        bad = true;
+        stream = in_stream;
+        seq = at;
+        if (event != nullptr)
+            id = *event;
+        strlcpy(problem, what, sizeof(problem));
+    }
+};
+
+// The last event seen of the stream now being read.
+struct link {
+    bool any = false;
+    pg_uuid_t stream = {};
+    int64 seq = 0;
+    pg_uuid_t id = {};
+    unsigned char hash[32] = {};
+};
+
+const unsigned char* hash_bytes(const bridge::result& rows, uint64 row, int column) {
+    const auto* value = DatumGetByteaPP(rows.datum(row, column));
+    return VARSIZE_ANY_EXHDR(value) == 32 ? reinterpret_cast<const unsigned char*>(VARDATA_ANY(value)) : nullptr;
+}
+
+void examine(const bridge::result& rows, uint64 row, link& last, verdict& out) {
+    const pg_uuid_t& stream = rows.uuid(row, 2);
+    const int64 seq = rows.bigint(row, 3);
+    const pg_uuid_t& id = rows.uuid(row, 4);
+    if (!last.any || !bridge::equal(last.stream, stream)) {
+        last = {};
+        last.any = true;
+        last.stream = stream;
+        ++out.streams;
+    }
+    ++out.events;
+    const unsigned char* prev_hash = hash_bytes(rows, row, events::hashed_column_count + 1);
+    const unsigned char* hash = hash_bytes(rows, row, events::hashed_column_count + 2);
+    if (seq != last.seq + 1)
+        out.found(stream, seq, &id, psprintf("event " INT64_FORMAT " is missing before it", last.seq + 1));
+    else if (prev_hash == nullptr || memcmp(prev_hash, last.hash, 32) != 0)
+        out.found(stream, seq, &id, "its prev_hash is not the hash of the event before it");
+    else if (last.seq > 0 && memcmp(id.data, last.id.data, UUID_LEN) <= 0)
+        out.found(stream, seq, &id, "its id is not later than that of the event before it");
+    else {
+        unsigned char computed[32];
+        events::hash_of(rows, row, prev_hash, computed);
+        if (hash == nullptr || memcmp(hash, computed, 32) != 0)
+            out.found(stream, seq, &id, "its columns do not have its hash");
+    }
+    last.seq = seq;
+    last.id = id;
+    if (hash != nullptr)
+        memcpy(last.hash, hash, 32);
+}
+
+// Reads events in batches, in the order of their streams; next(last) runs the statement that continues after `last`.
+template <bridge::guarded F>
+void examine_all(verdict& out, F&& next) {
+    MemoryContext rows_of_batch = AllocSetContextCreate(CurrentMemoryContext, "sor events", ALLOCSET_DEFAULT_SIZES);
+    const MemoryContext outer = MemoryContextSwitchTo(rows_of_batch);
+    link last;
+    for (bool more = true; more;) {
+        CHECK_FOR_INTERRUPTS();
+        const bridge::result found = next(last);
+        for (uint64 i = 0; i < found.count; ++i)
+            examine(found, i, last, out);
+        more = found.count == batch;
+        found.free();
+        MemoryContextReset(rows_of_batch);
+    }
+    MemoryContextSwitchTo(outer);
+    MemoryContextDelete(rows_of_batch);
+}
+
+#define EVENTS_TO_VERIFY "select " SOR_HASHED_COLUMNS ", prev_hash, hash from sor.agent_events"
+
+void examine_tenant(const pg_uuid_t& tenant, verdict& out) {
+    static bridge::statement scan(EVENTS_TO_VERIFY " where tenant_id = $1 and (stream_id, seq) > ($2, $3)"
+                                                   " order by stream_id, seq limit 1000",
+                                  {UUIDOID, UUIDOID, INT8OID});
+    examine_all(out, [&](const link& last) { return scan.look(in(tenant), in(last.stream), in(last.seq)); });
+}
+
+void examine_stream(const pg_uuid_t& tenant, const pg_uuid_t& stream, verdict& out) {
+    static bridge::statement scan(EVENTS_TO_VERIFY " where tenant_id = $1 and stream_id = $2 and seq > $3 order by seq limit 1000",
+                                  {UUIDOID, UUIDOID, INT8OID});
+    examine_all(out, [&](const link& last) { return scan.look(in(tenant), in(stream), in(last.seq)); });
+}
+
+// Each finds one stream and what is wrong with it: (stream_id, problem). $1 tenant, $2 run or null.
+constinit bridge::statement against_state[] = {
+    {"select r.id, 'the run has no run.started event' from sor.runs r"
+     "  left join sor.agent_events e on e.tenant_id = $1 and e.stream_id = r.id and e.seq = 1 and e.event_type = 'run.started'"
+     " where r.tenant_id = $1 and ($2 is null or r.id = $2) and e.id is null order by 1 limit 1",
+     {UUIDOID, UUIDOID}},
+    {"select e.stream_id, 'the journal has no such run' from sor.agent_events e"
+     "  left join sor.runs r on r.tenant_id = $1 and r.id = e.stream_id"
+     " where e.tenant_id = $1 and e.event_type = 'run.started' and e.seq = 1 and ($2 is null or e.run_id = $2) and r.id is null"
+     " order by 1 limit 1",
+     {UUIDOID, UUIDOID}},
+    {"select r.id, 'the run is ' || r.status || ' and has no run.' || r.status || ' event' from sor.runs r"
+     "  left join sor.agent_events e on e.tenant_id = $1 and e.stream_id = r.id and e.event_type = 'run.' || r.status"
+     " where r.tenant_id = $1 and ($2 is null or r.id = $2) and r.status <> 'running' and e.id is null order by 1 limit 1",
+     {UUIDOID, UUIDOID}},
+    {"select run_id, pg_catalog.format('the journal has %s turns and %s ended ones, the events %s and %s', j.begun, j.ended, h.begun, h.ended)"
+     "  from (select run_id, count(*) as begun, count(finished_at) as ended from sor.turns"
+     "         where tenant_id = $1 and ($2 is null or run_id = $2) group by run_id) j"
+     "  full join (select stream_id as run_id, count(distinct turn_no) as begun, count(*) filter (where event_type = 'turn.finished') as ended"
+     "               from sor.agent_events where tenant_id = $1 and ($2 is null or stream_id = $2)"
+     "                and event_type in ('turn.started', 'turn.finished') group by stream_id) h using (run_id)"
+     " where (j.begun, j.ended) is distinct from (h.begun, h.ended) order by 1 limit 1",
+     {UUIDOID, UUIDOID}},
+    {"select run_id, pg_catalog.format('the journal has %s ended tool calls, the events %s', coalesce(j.ended, 0), coalesce(h.ended, 0))"
+     "  from (select run_id, count(*) as ended from sor.tool_calls"
+     "         where tenant_id = $1 and ($2 is null or run_id = $2) and status <> 'started' group by run_id) j"
+     "  full join (select stream_id as run_id, count(*) as ended from sor.agent_events"
+     "              where tenant_id = $1 and ($2 is null or stream_id = $2)"
+     "                and event_type in ('tool_call.succeeded', 'tool_call.failed', 'tool_call.refused', 'tool_call.unknown')"
+     "              group by stream_id) h using (run_id)"
+     " where j.ended is distinct from h.ended order by 1 limit 1",
+     {UUIDOID, UUIDOID}},
+    {"select o.id, 'the message has no outbox.enqueued event' from sor.outbox o"
+     "  left join sor.agent_events e on e.tenant_id = $1 and e.stream_id = o.id and e.event_type = 'outbox.enqueued'"
+     " where o.tenant_id = $1 and ($2 is null or o.run_id = $2) and e.id is null order by 1 limit 1",
+     {UUIDOID, UUIDOID}},
+    {"select o.id, 'the message is ' || o.status || ' and has no outbox.' || o.status || ' event' from sor.outbox o"
+     "  left join sor.agent_events e on e.tenant_id = $1 and e.stream_id = o.id and e.event_type = 'outbox.' || o.status"
+     " where o.tenant_id = $1 and ($2 is null or o.run_id = $2) and o.status <> 'pending' and e.id is null order by 1 limit 1",
+     {UUIDOID, UUIDOID}},
+    {"select s.stream_id, 'the stream of ' || s.kind || ' ' || s.subject || ' has no event' from sor.event_streams s"
+     "  left join sor.agent_events e on e.tenant_id = $1 and e.stream_id = s.stream_id and e.seq = 1"
+     " where s.tenant_id = $1 and $2 is null and e.id is null order by 1 limit 1",
+     {UUIDOID, UUIDOID}},
+};
+
+void compare_with_state(const pg_uuid_t& tenant, const pg_uuid_t* run, verdict& out) {
+    for (bridge::statement& check : against_state) {
+        if (out.bad)
+            return;
+        const auto found = check.look(in(tenant), in(run));
+        if (!found.empty())
+            out.found(found.uuid(0, 1), 0, nullptr, found.string(0, 2));
+    }
+}
+
+void verify_run(const pg_uuid_t& tenant, const pg_uuid_t& run, verdict& out) {
+    static bridge::statement list("select $2 union select stream_id from sor.agent_events where tenant_id = $1 and run_id = $2"
+                                  " union select id from sor.outbox where tenant_id = $1 and run_id = $2 order by 1",
+                                  {UUIDOID, UUIDOID});
+    const auto streams = list.look(in(tenant), in(run));
+    for (uint64 i = 0; i < streams.count; ++i)
+        examine_stream(tenant, streams.uuid(i, 1), out);
+}
+
+bool has_run(const pg_uuid_t& tenant, const pg_uuid_t& run) {
+    static bridge::statement find("select from sor.runs where tenant_id = $1 and id = $2", {UUIDOID, UUIDOID});
+    return !find.look(in(tenant), in(run)).empty();
+}
+
+Jsonb* first_bad(const verdict& v) {
+    if (!v.bad)
+        return nullptr;
+    bridge::json_writer w;
+    w.object().field("stream_id", v.stream).key("seq");
+    v.seq != 0 ? w.integer(v.seq) : w.null();
+    w.key("id");
+    bridge::is_nil(v.id) ? w.null() : w.string(bridge::to_cstring(v.id));
+    return w.field("problem", v.problem).end().done();
+}
+
+// ---------------------------------------------------------------- report
+
+#define UTC_TEXT(moment) "pg_catalog.to_char(" moment " at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC'"
+
+std::string_view text_of(const bridge::result& rows, int column) {
+    const char* s = rows.string_or_null(0, column);
+    return s ? std::string_view(s) : std::string_view();
+}
+
+// Fills the facts; returns the run's row as jsonb.
+Jsonb* gather(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
+    static bridge::statement about_run(
+        "select pg_catalog.to_jsonb(r), r.worker, r.run_key, t.name, u.email, r.status, " UTC_TEXT("r.started_at") ", " UTC_TEXT("r.finished_at")
+        ", pg_catalog.date_trunc('milliseconds', r.finished_at - r.started_at)::text, " UTC_TEXT("r.lease_until")
+        ", r.status = 'running' and r.lease_until <= pg_catalog.clock_timestamp(), r.resumptions,"
+        " coalesce(r.error ->> 'message', r.error ->> 'reason', r.error #>> '{}'), r.error ->> 'cancelled_by'"
+        "  from sor.runs r join sor.tenants t using (tenant_id)"
+        "  left join sor.users u on u.tenant_id = r.tenant_id and u.id = r.on_behalf_of"
+        " where r.tenant_id = $1 and r.id = $2",
+        {UUIDOID, UUIDOID});
+    const auto r = about_run.look(in(tenant), in(run));
+    if (r.empty())
+        no_such_run(run);
+    f.run_id = bridge::to_cstring(run);
+    f.worker = text_of(r, 2);
+    f.run_key = text_of(r, 3);
+    f.tenant = text_of(r, 4);
+    f.user = text_of(r, 5);
+    f.status = text_of(r, 6);
+    f.started_at = text_of(r, 7);
+    f.finished_at = text_of(r, 8);
+    f.duration = text_of(r, 9);
+    f.lease_until = text_of(r, 10);
+    f.lapsed = r.boolean(0, 11);
+    f.resumptions = r.integer(0, 12);
+    f.error = text_of(r, 13);
+    f.cancelled_by = text_of(r, 14);
+
+    static bridge::statement about_turns("select count(*), count(*) filter (where status = 'succeeded'),"
+                                         " coalesce(max(turn_no) filter (where status <> 'succeeded'), 0)"
+                                         "  from sor.turns where tenant_id = $1 and run_id = $2",
+                                         {UUIDOID, UUIDOID});
+    const auto turns = about_turns.look(in(tenant), in(run));
+    f.turns = turns.bigint(0, 1);
+    f.finished_turns = turns.bigint(0, 2);
+    f.open_turn = turns.integer(0, 3);
+
+    static bridge::statement about_calls("select tool, count(*), count(*) filter (where status = 'failed'), count(*) filter (where status = 'refused'),"
+                                         " count(*) filter (where status = 'unknown'), count(*) filter (where status = 'started')"
+                                         "  from sor.tool_calls where tenant_id = $1 and run_id = $2 group by tool order by tool",
+                                         {UUIDOID, UUIDOID});
+    const auto calls = about_calls.look(in(tenant), in(run));
+    auto* tools = static_cast<counted*>(palloc0(sizeof(counted) * (calls.count + 1)));
+    for (uint64 i = 0; i < calls.count; ++i) {
+        tools[i] = {calls.string(i, 1), calls.bigint(i, 2)};
+        f.failed += calls.bigint(i, 3);
+        f.refused += calls.bigint(i, 4);
+        f.unknown += calls.bigint(i, 5);
+        f.open += calls.bigint(i, 6);
+    }
+    f.calls = {tools, calls.count};
+
+    if (f.failed + f.refused + f.unknown > 0) {
+        static bridge::statement about_bad(
+            "select tool, status, request_id::text, turn_no, coalesce(error ->> 'message', error #>> '{}'), error ->> 'sqlstate'"
+            "  from sor.tool_calls where tenant_id = $1 and run_id = $2 and status in ('failed', 'refused', 'unknown')"
+            " order by id desc limit 1",
+            {UUIDOID, UUIDOID});
+        const auto bad = about_bad.look(in(tenant), in(run));
+        f.bad_tool = text_of(bad, 1);
+        f.bad_status = text_of(bad, 2);
+        f.bad_request = text_of(bad, 3);
+        f.bad_turn = bad.integer(0, 4);
+        f.bad_message = text_of(bad, 5);
+        f.bad_sqlstate = text_of(bad, 6);
+    }
+
+    static bridge::statement about_events(
+        "select event_type, " UTC_TEXT("created_at") " from sor.agent_events where tenant_id = $1 and stream_id = $2 order by seq desc limit 1",
+        {UUIDOID, UUIDOID});
+    const auto last = about_events.look(in(tenant), in(run));
+    if (!last.empty()) {
+        f.last_event = text_of(last, 1);
+        f.last_event_at = text_of(last, 2);
+    }
+    if (f.resumptions > 0) {
+        static bridge::statement about_gap(
+            "select " UTC_TEXT("(payload #>> '{gap,from}')::timestamptz") ", " UTC_TEXT("(payload #>> '{gap,to}')::timestamptz")
+            "  from sor.agent_events where tenant_id = $1 and stream_id = $2 and event_type = 'run.resumed' order by seq desc limit 1",
+            {UUIDOID, UUIDOID});
+        const auto gap = about_gap.look(in(tenant), in(run));
+        if (!gap.empty()) {
+            f.gap_from = text_of(gap, 1);
+            f.gap_to = text_of(gap, 2);
+        }
+    }
+
+    static bridge::statement about_messages(
+        "select count(*) filter (where status = 'pending'), count(*) filter (where status = 'dispatched'), count(*) filter (where status = 'dead'),"
+        " (pg_catalog.array_agg(last_error order by id desc) filter (where status = 'dead'))[1],"
+        " (pg_catalog.array_agg(destination order by id desc) filter (where status = 'dead'))[1],"
+        " count(*) filter (where status = 'pending' and last_error is not null),"
+        " (pg_catalog.array_agg(last_error order by id desc) filter (where status = 'pending' and last_error is not null))[1]"
+        "  from sor.outbox where tenant_id = $1 and run_id = $2",
+        {UUIDOID, UUIDOID});
+    const auto messages = about_messages.look(in(tenant), in(run));
+    f.pending = messages.bigint(0, 1);
+    f.dispatched = messages.bigint(0, 2);
+    f.dead = messages.bigint(0, 3);
+    f.dead_error = text_of(messages, 4);
+    f.dead_destination = text_of(messages, 5);
+    f.failed_sends = messages.bigint(0, 6);
+    f.pending_error = text_of(messages, 7);
+    return r.json(0, 1);
+}
+
+Jsonb* summary_json(const run_facts& f) {
+    const summary s = summarize(f);
+    const std::string_view lines[] = {s.run, s.scope, s.timeline, s.failure_point, s.side_effects, s.cause_and_next_action};
+    return bridge::call([&lines] {
+        static const char* const names[] = {"run", "scope", "timeline", "failure_point", "side_effects", "cause_and_next_action"};
+        bridge::json_writer w;
+        w.object();
+        for (int i = 0; i < 6; ++i)
+            w.field(names[i], lines[i]);
+        return w.end().done();
+    });
+}
+
+Jsonb* copy_into(MemoryContext where, const Jsonb* j) {
+    auto* made = static_cast<Jsonb*>(MemoryContextAlloc(where, VARSIZE(j)));
+    memcpy(made, j, VARSIZE(j));
+    return made;
+}
+
+} // namespace
+} // namespace sor::forensics
+
+using namespace sor;
+using namespace sor::forensics;
+
+SOR_FUNCTION(replay) {
+    const bridge::arguments a(fcinfo);
+    const pg_uuid_t& tenant = a.uuid(0, "tenant_id");
+    const pg_uuid_t& run = a.uuid(1, "run_id");
+    bridge::rowset rows(fcinfo);
+    context::inspection(tenant, [&](MemoryContext) {
+        static bridge::statement next("select seq, created_at, event_type, actor_kind, actor, on_behalf_of, turn_no, payload, id"
+                                      "  from sor.agent_events where tenant_id = $1 and run_id = $2 and id > $3 order by id limit 1000",
+                                      {UUIDOID, UUIDOID, UUIDOID});
+        MemoryContext rows_of_batch = AllocSetContextCreate(CurrentMemoryContext, "sor replay", ALLOCSET_DEFAULT_SIZES);
+        const MemoryContext outer = MemoryContextSwitchTo(rows_of_batch);
+        pg_uuid_t after = {};
+        for (bool more = true; more;) {
+            CHECK_FOR_INTERRUPTS();
+            const auto found = next.look(in(tenant), in(run), in(after));
+            if (found.empty() && bridge::is_nil(after))
+                no_such_run(run);
+            for (uint64 i = 0; i < found.count; ++i)
+                rows.add({found.column(i, 1), found.column(i, 2), found.column(i, 3), found.column(i, 4), found.column(i, 5),
+                          found.column(i, 6), in(narrative_of(found, i, 3, 4, 5, 6, 7, 8))});
+            more = found.count == batch;
+            if (more)
+                after = found.uuid(batch - 1, 9);
+            found.free();
+            MemoryContextReset(rows_of_batch);
+        }
+        MemoryContextSwitchTo(outer);
+    });
+    return 0;
+}
+
+SOR_FUNCTION(what_happened) {
+    const bridge::arguments a(fcinfo);
+    const pg_uuid_t& tenant = a.uuid(0, "tenant_id");
+    const TimestampTz since = a.time(1, "since");
+    const TimestampTz until = a.time(2, "until");
+    const int max = a.integer(3, "max");
+    if (max < 1)
+        bridge::raise(code::invalid_parameter, "max must be at least 1", nullptr, "Give the number of events to list.");
+    pg_uuid_t floor = {};
+    pg_uuid_t ceiling;
+    memset(ceiling.data, 0xff, UUID_LEN);
+    if (!TIMESTAMP_IS_NOBEGIN(since))
+        floor = TIMESTAMP_IS_NOEND(since) ? ceiling : bridge::uuid_v7_floor(since);
+    if (!TIMESTAMP_IS_NOEND(until))
+        ceiling = TIMESTAMP_IS_NOBEGIN(until) ? pg_uuid_t{} : bridge::uuid_v7_floor(until);
+    bridge::rowset rows(fcinfo);
+    context::inspection(tenant, [&](MemoryContext) {
+        static bridge::statement find("select created_at, run_id, event_type, actor, actor_kind, on_behalf_of, turn_no, payload"
+                                      "  from sor.agent_events where tenant_id = $1 and id >= $2 and id < $3 order by id limit $4",
+                                      {UUIDOID, UUIDOID, UUIDOID, INT4OID});
+        const auto found = find.look(in(tenant), in(floor), in(ceiling), in(max));
+        for (uint64 i = 0; i < found.count; ++i)
+            rows.add({found.column(i, 1), found.column(i, 2), found.column(i, 3), found.column(i, 4),
+                      in(narrative_of(found, i, 3, 5, 4, 6, 7, 8))});
+    });
+    return 0;
+}
+
+SOR_FUNCTION(rebuild_run) {
+    const bridge::arguments a(fcinfo);
+    const pg_uuid_t& tenant = a.uuid(0, "tenant_id");
+    const pg_uuid_t& run = a.uuid(1, "run_id");
+    return JsonbPGetDatum(context::inspection(tenant, [&](MemoryContext caller) -> Jsonb* {
+        // Later events overwrite what earlier ones said of the same thing; the row types give each value the form that it
+        // has in the journal and leave out what is no column.
+        static bridge::statement rebuild(
+            "with e as materialized (select seq, event_type, turn_no, tool_call_id, payload from sor.agent_events"
+            "                         where tenant_id = $1 and stream_id = $2),"
+            " run as (select pg_catalog.jsonb_object_agg(key, value order by seq) as said from e, pg_catalog.jsonb_each(payload)"
+            "          where event_type like 'run.%'),"
+            " turns as (select turn_no, pg_catalog.jsonb_object_agg(key, value order by seq) as said from e, pg_catalog.jsonb_each(payload)"
+            "            where event_type like 'turn.%' group by turn_no),"
+            " calls as (select tool_call_id, min(turn_no) as turn_no, pg_catalog.jsonb_object_agg(key, value order by seq) as said"
+            "             from e, pg_catalog.jsonb_each(payload) where event_type like 'tool\\_call.%' group by tool_call_id)"
+            " select pg_catalog.jsonb_build_object("
+            "  'run', (select pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(null::sor.runs,"
+            "                   said || pg_catalog.jsonb_build_object('tenant_id', $1, 'id', $2))) from run),"
+            "  'turns', (select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(null::sor.turns,"
+            "                   said || pg_catalog.jsonb_build_object('tenant_id', $1, 'run_id', $2, 'turn_no', turn_no))) order by turn_no), '[]') from turns),"
+            "  'tool_calls', (select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(null::sor.tool_calls,"
+            "                   said || pg_catalog.jsonb_build_object('tenant_id', $1, 'run_id', $2, 'turn_no', turn_no, 'id', tool_call_id)))"
+            "                   order by tool_call_id), '[]') from calls))"
+            " from run where said is not null",
+            {UUIDOID, UUIDOID});
+        const auto found = rebuild.look(in(tenant), in(run));
+        if (found.empty())
+            no_such_run(run);
+        return copy_into(caller, found.json(0, 1));
+    }));
+}
+
+SOR_FUNCTION(forensic_report) {
+    const bridge::arguments a(fcinfo);
+    const pg_uuid_t& tenant = a.uuid(0, "tenant_id");
+    const pg_uuid_t& run = a.uuid(1, "run_id");
+    return JsonbPGetDatum(context::inspection(tenant, [&](MemoryContext caller) -> Jsonb* {
+        run_facts facts;
+        const Jsonb* row = gather(tenant, run, facts);
+        static bridge::statement assemble(
+            "select pg_catalog.jsonb_build_object('run', $3, 'summary', $4,"
+            " 'tool_calls', (select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(c) order by c.id), '[]')"
+            "    from (select c.*, t.status as turn_status from sor.tool_calls c"
+            "            left join sor.turns t using (tenant_id, run_id, turn_no)"
+            "           where c.tenant_id = $1 and c.run_id = $2) c),"
+            " 'outbox', (select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(o) order by o.id), '[]')"
+            "    from sor.outbox o where o.tenant_id = $1 and o.run_id = $2),"
+            " 'events', (select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(e) order by e.id), '[]')"
+            "    from (select id, stream_id, seq, created_at, event_type, actor_kind, actor, on_behalf_of, turn_no, tool_call_id,"
+            "                 message_id, payload from sor.agent_events where tenant_id = $1 and run_id = $2) e))",
+            {UUIDOID, UUIDOID, JSONBOID, JSONBOID});
+        return copy_into(caller, assemble.look(in(tenant), in(run), in(row), in(summary_json(facts))).json(0, 1));
+    }));
+}
+
+SOR_FUNCTION(verify_events) {
+    const bridge::arguments a(fcinfo);
+    const pg_uuid_t& tenant = a.uuid(0, "tenant_id");
+    const pg_uuid_t* run = a.uuid_or_null(1);
+    const verdict v = context::inspection(tenant, [&](MemoryContext) -> verdict {
+        verdict out;
+        if (run != nullptr) {
+            if (!has_run(tenant, *run))
+                no_such_run(*run);
+            verify_run(tenant, *run, out);
+        } else {
+            examine_tenant(tenant, out);
+        }
+        compare_with_state(tenant, run, out);
+        return out;
+    });
+    const bridge::value columns[] = {in(v.streams), in(v.events), in(first_bad(v))};
+    return bridge::composite(fcinfo, columns, 3);
+}
+
+// ---------------------------------------------------------------- doctor
+
+namespace sor::forensics {
+namespace {
+
+// Each returns what is wrong, as text, or null; a table or function of the extension is meant unless said otherwise.
+struct check {
+    const char* name;
+    const char* good; // evidence when nothing is wrong
+    const char* fix;
+    bridge::statement find;
+};
+
+constinit check checks[] = {
+    {"row_security", "every table with a tenant_id is under forced row security, or for sor_engine alone",
+     "Run sor.protect_tenant on the table as its owner.",
+     {"select pg_catalog.string_agg(c.oid::regclass::text, ', ' order by c.relname) from pg_catalog.pg_class c"
+      "  join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped"
+      " where c.relnamespace = 'sor'::regnamespace and c.relkind in ('r', 'p')"
+      "   and not (c.relrowsecurity and c.relforcerowsecurity"
+      "            and exists (select from pg_catalog.pg_policy p where p.polrelid = c.oid and p.polname = 'tenant_isolation'))"
+      "   and exists (select from pg_catalog.aclexplode(coalesce(c.relacl, pg_catalog.acldefault('r', c.relowner))) x"
+      "                where x.grantee not in (c.relowner, 'sor_engine'::regrole))",
+      {}}},
+    {"registered_row_security", "every registered table and queue is under forced row security",
+     "Run sor.protect_tenant on the table as its owner.",
+     {"select pg_catalog.string_agg(r.target, ', ' order by r.target)"
+      "  from (select target from sor.registered_tables union select target from sor.queues) r"
+      "  join pg_catalog.pg_namespace n on true join pg_catalog.pg_class c on c.relnamespace = n.oid"
+      " where pg_catalog.format('%I.%I', n.nspname, c.relname) = r.target and not (c.relrowsecurity and c.relforcerowsecurity)",
+      {}}},
+    {"append_only_guard", "sor.agent_events refuses UPDATE, DELETE and TRUNCATE, in replica sessions too",
+     "As a superuser: select sor.protect_append_only('sor.agent_events'); then look for what was changed with sor.verify_events.",
+     {"select case when count(*) < 2 then 'the guard of sor.agent_events is missing or not ENABLE ALWAYS' end"
+      "  from pg_catalog.pg_trigger where tgrelid = 'sor.agent_events'::regclass and tgenabled = 'A'"
+      "   and tgname in ('append_only_rows', 'append_only_truncate')",
+      {}}},
+    {"engine", "sor_engine cannot log in, holds no power beyond its tables, has no members and owns no table",
+     "ALTER ROLE sor_engine NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOCREATEDB NOREPLICATION; revoke its memberships, give its tables another owner.",
+     {"select nullif(pg_catalog.concat_ws(', ', case when r.rolcanlogin then 'it can log in' end, case when r.rolsuper then 'it is superuser' end,"
+      "   case when r.rolbypassrls then 'it bypasses row security' end, case when r.rolcreaterole then 'it can create roles' end,"
+      "   case when r.rolreplication then 'it can replicate' end,"
+      "   (select 'its members are ' || pg_catalog.string_agg(m.member::regrole::text, ', ') from pg_catalog.pg_auth_members m where m.roleid = r.oid),"
+      "   (select 'it is a member of ' || pg_catalog.string_agg(m.roleid::regrole::text, ', ') from pg_catalog.pg_auth_members m where m.member = r.oid),"
+      "   (select 'it owns ' || pg_catalog.string_agg(c.oid::regclass::text, ', ') from pg_catalog.pg_class c"
+      "     where c.relowner = r.oid and c.relkind in ('r', 'p'))), '')"
+      "  from pg_catalog.pg_roles r where r.rolname = 'sor_engine'",
+      {}}},
+    {"functions", "every function belongs to sor_engine and is closed to PUBLIC but for the four that policies and defaults call",
+     "ALTER FUNCTION … OWNER TO sor_engine; REVOKE EXECUTE … FROM PUBLIC.",
+     {"select pg_catalog.string_agg(p.oid::regprocedure::text, ', ' order by p.proname) from pg_catalog.pg_proc p"
+      " where p.pronamespace = 'sor'::regnamespace"
+      "   and (p.proowner <> 'sor_engine'::regrole"
+      "        or (p.proname not in ('current_tenant', 'current_user_id', 'current_actor_kind', 'uuid_v7')"
+      "            and exists (select from pg_catalog.aclexplode(coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) x"
+      "                         where x.grantee = 0 and x.privilege_type = 'EXECUTE')))",
+      {}}},
+    {"table_privileges", "nobody but sor_engine may write a table of sor",
+     "REVOKE INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER ON … FROM …",
+     {"select pg_catalog.string_agg(distinct pg_catalog.format('%s on %s', case x.grantee when 0 then 'PUBLIC' else x.grantee::regrole::text end, c.oid::regclass), ', ')"
+      "  from pg_catalog.pg_class c,"
+      "       pg_catalog.aclexplode(coalesce(c.relacl, pg_catalog.acldefault(case c.relkind when 'S' then 's' else 'r' end::\"char\", c.relowner))) x"
+      " where c.relnamespace = 'sor'::regnamespace and c.relkind in ('r', 'p', 'S') and x.privilege_type <> 'SELECT'"
+      "   and x.grantee not in (c.relowner, 'sor_engine'::regrole)",
+      {}}},
+    {"logins", "no login of a sor role is superuser or bypasses row security, but for operators",
+     "Give the Worker, relay, backend or auditor a login of its own, without those attributes.",
+     {"select pg_catalog.string_agg(r.rolname, ', ' order by r.rolname) from pg_catalog.pg_roles r"
+      " where r.rolcanlogin and (r.rolsuper or r.rolbypassrls)"
+      "   and exists (select from pg_catalog.pg_auth_members m where m.member = r.oid"
+      "                  and m.roleid in ('sor_worker'::regrole, 'sor_app'::regrole, 'sor_relay'::regrole, 'sor_auditor'::regrole))",
+      {}}},
+    {"registrations", "every registered table, queue and tool is there",
+     "Register it again under its new name, or unregister it.",
+     {"select pg_catalog.string_agg(x.what, ', ' order by x.what) from ("
+      "  select 'table ' || r.name as what from sor.registered_tables r where not exists (select from pg_catalog.pg_class c"
+      "    join pg_catalog.pg_namespace n on n.oid = c.relnamespace where pg_catalog.format('%I.%I', n.nspname, c.relname) = r.target)"
+      "  union all select 'queue ' || q.name from sor.queues q where not exists (select from pg_catalog.pg_class c"
+      "    join pg_catalog.pg_namespace n on n.oid = c.relnamespace where pg_catalog.format('%I.%I', n.nspname, c.relname) = q.target)"
+      "  union all select 'tool ' || t.name from sor.tools t where t.function is not null and not exists (select from pg_catalog.pg_proc p"
+      "    join pg_catalog.pg_namespace n on n.oid = p.pronamespace"
+      "    where pg_catalog.format('%I.%I(jsonb)', n.nspname, p.proname) = t.function and p.proargtypes = '3802')) x",
+      {}}},
+    {"owners", "the owners of registered tables, queues and tools are ordinary roles",
+     "Give it to a role that is neither superuser, nor BYPASSRLS, nor member of a sor role.",
+     {"select pg_catalog.string_agg(distinct pg_catalog.format('%s of %s', r.rolname, x.what), ', ')"
+      "  from (select c.relowner as owner, t.target as what from (select target from sor.registered_tables union select target from sor.queues) t,"
+      "               pg_catalog.pg_class c, pg_catalog.pg_namespace n"
+      "         where n.oid = c.relnamespace and pg_catalog.format('%I.%I', n.nspname, c.relname) = t.target"
+      "        union all select p.proowner, t.function from sor.tools t, pg_catalog.pg_proc p, pg_catalog.pg_namespace n"
+      "         where n.oid = p.pronamespace and pg_catalog.format('%I.%I(jsonb)', n.nspname, p.proname) = t.function and p.proargtypes = '3802') x"
+      "  join pg_catalog.pg_roles r on r.oid = x.owner"
+      " where r.rolsuper or r.rolbypassrls or exists (select from pg_catalog.pg_roles s"
+      "         where s.rolname in ('sor_engine', 'sor_worker', 'sor_app', 'sor_relay', 'sor_auditor', 'sor_operator')"
+      "           and pg_catalog.pg_has_role(r.oid, s.oid, 'member'))",
+      {}}},
+    {"queue_triggers", "the triggers of every queue are ENABLE ALWAYS",
+     "Run sor.register_queue on the table again.",
+     {"select pg_catalog.string_agg(q.name, ', ' order by q.name) from sor.queues q, pg_catalog.pg_class c, pg_catalog.pg_namespace n"
+      " where n.oid = c.relnamespace and pg_catalog.format('%I.%I', n.nspname, c.relname) = q.target"
+      "   and (not exists (select from pg_catalog.pg_trigger t where t.tgrelid = c.oid and t.tgname like 'sor\\_queue%')"
+      "        or exists (select from pg_catalog.pg_trigger t where t.tgrelid = c.oid and t.tgname like 'sor\\_queue%' and t.tgenabled <> 'A'))",
+      {}}},
+    {"durability", "fsync and full_page_writes are on; sor's own commits wait for the disk whatever synchronous_commit says",
+     "Set it on in postgresql.conf and restart: without it a crash can lose what was acknowledged.",
+     {"select pg_catalog.string_agg(name || ' is ' || setting, ', ' order by name) from pg_catalog.pg_settings"
+      " where name in ('fsync', 'full_page_writes') and setting <> 'on'",
+      {}}},
+};
+
+// What is counted in each tenant, with the tenant opened. Bounded: a backlog is named, not measured.
+struct backlog {
+    const char* name;
+    const char* good;
+    const char* what; // after the number
+    const char* fix;
+    bridge::statement count;
+};
+
+constinit backlog backlogs[] = {
+    {"lapsed_runs", "no run has been without a holder for more than an hour", "without a holder for more than an hour",
+     "Run the worker again, which resumes the run, or end it with sor.cancel_run.",
+     {"select count(*) from (select from sor.runs where tenant_id = $1 and status = 'running'"
+      "   and lease_until < pg_catalog.clock_timestamp() - interval '1 hour' limit 1000) x",
+      {UUIDOID}}},
+    {"dead_messages", "no message was given up", "given up", "Correct the cause in last_error of sor.outbox, then call sor.requeue(tenant_id, 'outbox', id).",
+     {"select count(*) from (select from sor.outbox where tenant_id = $1 and status = 'dead' limit 1000) x", {UUIDOID}}},
+    {"expired_responses", "no stored response has been expired for more than a week", "expired for more than a week",
+     "Run `sor purge`, daily.",
+     {"select count(*) from (select from sor.idempotency_keys where tenant_id = $1"
+      "   and expires_at < pg_catalog.clock_timestamp() - interval '7 days' limit 1000) x",
+      {UUIDOID}}},
+};
+
+} // namespace
+} // namespace sor::forensics
+
+SOR_FUNCTION(doctor) {
+    bridge::rowset rows(fcinfo);
+    context::as_engine([&](MemoryContext) {
+        for (check& c : checks) {
+            const auto found = c.find.look();
+            const char* wrong = found.string_or_null(0, 1);
+            rows.add({in(c.name), in(wrong == nullptr), in(wrong ? wrong : c.good), in(wrong ? c.fix : nullptr)});
+        }
+        static bridge::statement list("select tenant_id, name from sor.tenants order by name", {});
+        const auto tenants = list.look();
+        for (backlog& b : backlogs) {
+            StringInfoData wrong;
+            initStringInfo(&wrong);
+            for (uint64 i = 0; i < tenants.count; ++i) {
+                const pg_uuid_t& tenant = tenants.uuid(i, 1);
+                const int64 count = context::administration(tenant, "system", [&](MemoryContext) -> int64 {
+                    return b.count.look(in(tenant)).bigint(0, 1);
+                });
+                if (count > 0)
+                    appendStringInfo(&wrong, "%s%s: " INT64_FORMAT "%s %s", wrong.len ? "; " : "", tenants.string(i, 2), count,
+                                     count == 1000 ? " or more" : "", b.what);
+            }
+            const bool ok = wrong.len == 0;
+            rows.add({in(b.name), in(ok), in(ok ? b.good : wrong.data), in(ok ? nullptr : b.fix)});
+        }
+        const verdict system = context::administration(context::system_tenant, "system", [&](MemoryContext) -> verdict {
+            verdict out;
+            examine_tenant(context::system_tenant, out);
+            return out;
+        });
+        rows.add({in("system_history"), in(!system.bad),
+                  in(system.bad ? psprintf("event " INT64_FORMAT ": %s", system.seq, system.problem)
+                                : psprintf("the chain of " INT64_FORMAT " system events is whole", system.events)),
+                  in(system.bad ? "Restore sor.agent_events from a backup and compare: somebody changed history." : nullptr)});
+    });
+    return 0;
+}

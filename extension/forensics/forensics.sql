@@ -1,0 +1,48 @@
+-- forensics: what happened, answered from rows alone.
+
+create function sor.replay(tenant_id uuid, run_id uuid)
+    returns table (seq bigint, created_at timestamptz, event_type text, actor_kind text, actor text, on_behalf_of uuid, narrative text)
+    language c volatile as 'MODULE_PATHNAME', 'sor_replay'
+    set search_path = pg_catalog, pg_temp set row_security = on;
+comment on function sor.replay(uuid, uuid) is
+    'The events of a run and of its messages, in the order in which they happened, each told in plain English from the event alone. '
+    'Errors: SR002 not granted, SR010 no such run.';
+
+create function sor.rebuild_run(tenant_id uuid, run_id uuid) returns jsonb
+    language c volatile as 'MODULE_PATHNAME', 'sor_rebuild_run'
+    set search_path = pg_catalog, pg_temp set row_security = on;
+comment on function sor.rebuild_run(uuid, uuid) is
+    '{run, turns, tool_calls} rebuilt from the run''s events alone, without a look at the journal, in the journal''s columns as to_jsonb(row) shows them. '
+    'Equal to the journal but for lease_until of a running run: extending a lease is no event, so it is the lease given at the last start or resumption. '
+    'Errors: SR002 not granted, SR010 no such run.';
+
+create function sor.forensic_report(tenant_id uuid, run_id uuid) returns jsonb
+    language c volatile as 'MODULE_PATHNAME', 'sor_forensic_report'
+    set search_path = pg_catalog, pg_temp set row_security = on;
+comment on function sor.forensic_report(uuid, uuid) is
+    '{run, tool_calls, outbox, events, summary}: the rows of a run as of one moment, and six sentences about them: run, scope, timeline, failure_point, side_effects, '
+    'cause_and_next_action. Nothing is run again. Errors: SR002 not granted, SR010 no such run.';
+
+create function sor.what_happened(tenant_id uuid, since timestamptz, until timestamptz, max int default 1000)
+    returns table (created_at timestamptz, run_id uuid, event_type text, actor text, narrative text)
+    language c volatile as 'MODULE_PATHNAME', 'sor_what_happened'
+    set search_path = pg_catalog, pg_temp set row_security = on;
+comment on function sor.what_happened(uuid, timestamptz, timestamptz, int) is
+    'The first max events of the tenant from since until before until, oldest first, in plain English. Errors: SR002 not granted, 22023 max is less than 1.';
+
+create function sor.verify_events(tenant_id uuid, run_id uuid default null, out streams bigint, out events bigint, out first_bad jsonb)
+    language c volatile as 'MODULE_PATHNAME', 'sor_verify_events'
+    set search_path = pg_catalog, pg_temp set row_security = on;
+comment on function sor.verify_events(uuid, uuid) is
+    'Recomputes the hash chain of every stream of the tenant, or of one run and its messages, as of one moment. first_bad is null, or {stream_id, seq, id, problem} of the first '
+    'event that does not fit: changed, missing, inserted or out of order. What a chain cannot show, events missing at the end of a stream, is looked for in the journal and the outbox. '
+    'Errors: SR002 not granted, SR010 no such run.';
+
+create function sor.doctor() returns table (name text, ok boolean, evidence text, fix text)
+    language c volatile as 'MODULE_PATHNAME', 'sor_doctor'
+    set search_path = pg_catalog, pg_temp set row_security = on;
+comment on function sor.doctor() is
+    'Checks that the installation keeps its guarantees, across all tenants; changes nothing. fix says what to do and is null where ok.';
+
+grant execute on function sor.replay(uuid, uuid), sor.rebuild_run(uuid, uuid), sor.forensic_report(uuid, uuid),
+    sor.what_happened(uuid, timestamptz, timestamptz, int), sor.verify_events(uuid, uuid) to sor_auditor;
