@@ -64,8 +64,7 @@ struct claimed {
 };
 
 claimed claim(const char* name, const char* worker, int max, int64 lease) {
-    if (max < 1 || max > most_items)
-        bridge::raise(code::invalid_parameter, "max is out of bounds", psprintf("It is %d.", max), psprintf("Give 1 to %d.", most_items));
+    require_item_count(max);
     const queue* q = find_queue(name);
     for (;;) {
         const ready::taken taken = ready::take(q->name, worker, max, lease, q->max_attempts);
@@ -95,6 +94,11 @@ claimed claim(const char* name, const char* worker, int max, int64 lease) {
 }
 
 } // namespace
+
+void require_item_count(int max) {
+    if (max < 1 || max > most_items)
+        bridge::raise(code::invalid_parameter, "max is out of bounds", psprintf("It is %d.", max), psprintf("Give 1 to %d.", most_items));
+}
 
 int64 random_backoff(int64 base, int attempt) { return backoff(base, attempt, pg_prng_double(&pg_global_prng_state)); }
 

@@ -208,18 +208,25 @@ void raise_lost(const char* queue, const char* item_id, int64 token) {
                   "Write nothing more for it; claim again, and extend the lease of work that takes longer.");
 }
 
-row remove_held(const char* queue, const char* item_id, int64 token) {
+bool try_remove_held(const char* queue, const char* item_id, int64 token, row& removed) {
     static bridge::statement remove("delete from sor.ready where tenant_id = $1 and queue = $2 and item_id = $3"
                                     " and claim_token = $4 and claimed_by is not null and available_at > $5"
                                     " returning attempt, order_value, claimed_by",
                                     {UUIDOID, TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID});
     const auto found = remove.run(in(context::required_tenant()), in(queue), in(item_id), in(token), in_time(GetCurrentTimestamp()));
     if (found.empty())
-        raise_lost(queue, item_id, token);
-    const row r = {pstrdup(item_id), token, found.integer(0, 1), found.string_or_null(0, 2), found.string(0, 3)};
+        return false;
+    removed = {pstrdup(item_id), token, found.integer(0, 1), found.string_or_null(0, 2), found.string(0, 3)};
     found.free();
-    if (r.order_value != nullptr)
-        let_next_pass(queue, r.order_value, in_front, item_id);
+    if (removed.order_value != nullptr)
+        let_next_pass(queue, removed.order_value, in_front, item_id);
+    return true;
+}
+
+row remove_held(const char* queue, const char* item_id, int64 token) {
+    row r;
+    if (!try_remove_held(queue, item_id, token, r))
+        raise_lost(queue, item_id, token);
     return r;
 }
 

@@ -31,8 +31,9 @@ struct taken {
 // Hands out up to max items that are due, each with a new token and its attempt counted; never waits for a lock.
 taken take(const char* queue, const char* worker, int max, int64 lease, int max_attempts);
 
-// Errors of the next three: SR007 the token is not the item's current one, or its lease is over.
+// Errors of the following: SR007 the token is not the item's current one, or its lease is over.
 row remove_held(const char* queue, const char* item_id, int64 token);
+bool try_remove_held(const char* queue, const char* item_id, int64 token, row& removed); // false instead of SR007
 row lock_held(const char* queue, const char* item_id, int64 token);
 void extend_held(const char* queue, const char* item_id, int64 token, int64 lease);
 [[noreturn]] void raise_lost(const char* queue, const char* item_id, int64 token);
