@@ -473,7 +473,7 @@ void declare_load(CLI::App& app, CommonOptions& common, Chosen& chosen) {
     command->add_option("--encoding", options->encoding, "The file's encoding, as iconv names it")->capture_default_str();
     command->add_flag("--strict", options->strict, "Check the whole file first; load nothing if a line is bad");
     command->add_option("--batch", options->batch, "Rows a transaction, of one tenant")
-        ->check(CLI::Range(1, 100000))
+        ->check(CLI::Range(1, 10000))
         ->capture_default_str();
     command->callback([options, &chosen] { chosen = [options](Context& context) { return load(*options, context); }; });
 }

@@ -37,6 +37,11 @@ std::string text_of(const json& object, const char* member) {
     return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
+std::string with_detail(const json& error) {
+    const auto detail = text_of(error, "detail");
+    return detail.empty() ? detail : " (" + detail + ")";
+}
+
 // Works one tenant's queue as one run.
 class TenantRun {
 public:
@@ -121,7 +126,7 @@ private:
         if (status == "succeeded")
             return result;
         const auto parsed = json::parse(error.empty() ? "{}" : error);
-        throw db::Error(text_of(parsed, "sqlstate"), what, text_of(parsed, "message"), text_of(parsed, "hint"),
+        throw db::Error(text_of(parsed, "sqlstate"), what, text_of(parsed, "message") + with_detail(parsed), text_of(parsed, "hint"),
                         std::source_location::current());
     }
 
@@ -171,9 +176,23 @@ private:
         std::size_t size;
     };
 
+    // In as few statements as the gateway takes.
     void make_calls(int turn, std::span<const Group> groups, std::vector<Returned>& returned) {
-        if (groups.empty())
-            return;
+        constexpr std::size_t most_calls = 1000;
+        std::size_t first = 0, calls = 0;
+        for (std::size_t i = 0; i < groups.size(); ++i) {
+            if (calls + groups[i].size > most_calls && i > first) {
+                make_calls_at_once(turn, groups.subspan(first, i - first), returned);
+                first = i;
+                calls = 0;
+            }
+            calls += groups[i].size;
+        }
+        if (first < groups.size())
+            make_calls_at_once(turn, groups.subspan(first), returned);
+    }
+
+    void make_calls_at_once(int turn, std::span<const Group> groups, std::vector<Returned>& returned) {
         std::string calls = "[";
         for (const auto& group : groups) {
             calls += calls.size() > 1 ? "," : "";
@@ -189,15 +208,7 @@ private:
                 // A deadlock's or serialisation failure's victim left nothing; the ids make a repeat safe.
                 if (error.sqlstate().starts_with("40") && tries < 3)
                     continue;
-                if (error.sqlstate() != "SR007")
-                    throw;
-                // Either the run is lost (then this raises again) or an item's claim, of which one spoils the batch.
-                db::heartbeat(connection_, run_, options_.lease);
-                if (groups.size() == 1)
-                    return lost(*groups.front().item, error.message());
-                for (const auto& group : groups)
-                    make_calls(turn, {&group, 1}, returned);
-                return;
+                throw;
             }
         }
         const auto results = json::parse(answer);
@@ -229,7 +240,7 @@ private:
         const bool again = sqlstate == "SR006";
         outcome_.add(again ? Exit::try_again : sqlstate == "SR003" ? Exit::refused : Exit::handler_fault);
         context_.log.error(db::Error(sqlstate, text_of(failure, "status") == "refused" ? "a call for an item was refused" : "a call for an item failed",
-                                     "Item \"" + item.id + "\" of tenant \"" + tenant_.name + "\" goes back to the queue: " + message,
+                                     "Item \"" + item.id + "\" of tenant \"" + tenant_.name + "\" goes back to the queue: " + message + with_detail(error),
                                      text_of(error, "hint"), std::source_location::current()));
         returned.push_back({&item, again ? std::string() : sqlstate + ": " + message});
     }
@@ -240,24 +251,39 @@ private:
                              "Whoever claimed it since works it; a longer --lease or a smaller --batch avoids this.");
     }
 
-    void give_back(int turn, const std::vector<Returned>& returned) {
+    void give_back(int turn, std::span<const Returned> returned) {
         if (returned.empty())
             return;
         json arguments{{"queue", options_.queue}, {"limit", 0}, {"lease_seconds", options_.lease.count()}};
+        std::uint64_t failed = 0, released = 0;
         for (const auto& [item, error] : returned) {
             json entry{{"item_id", item->id}, {"claim_token", item->claim_token}};
             if (error.empty()) {
                 arguments["release"].push_back(std::move(entry));
-                ++released_;
+                ++released;
             } else {
                 entry["error"] = error;
                 arguments["fail"].push_back(std::move(entry));
-                ++failed_;
+                ++failed;
             }
         }
-        result_of(db::call_tool(connection_, run_, turn, claim_request(turn, "give back"), "claim",
-                                arguments.dump(-1, ' ', false, json::error_handler_t::replace)),
-                  "items could not be given back to the queue");
+        const auto request = claim_request(turn, "give back " + std::to_string(returned.size()) + " from " + returned.front().item->id);
+        const auto answer = db::call_tool(connection_, run_, turn, request, "claim",
+                                          arguments.dump(-1, ' ', false, json::error_handler_t::replace));
+        try {
+            result_of(answer, "items could not be given back to the queue");
+        } catch (const db::Error& error) {
+            if (error.sqlstate() != "SR007")
+                throw;
+            // One lost claim spoils the call for all.
+            if (returned.size() == 1)
+                return lost(*returned.front().item, error.detail());
+            for (const auto& one : returned)
+                give_back(turn, {&one, 1});
+            return;
+        }
+        failed_ += failed;
+        released_ += released;
     }
 
     void finish_turn(int turn, std::size_t items) {
