@@ -449,7 +449,9 @@ SOR_FUNCTION(heartbeat) {
     const int64 lease = bridge::bounded_interval(a.interval(3, "lease"), bridge::lease_least, bridge::lease_most, "lease");
     context::data_plane(a.uuid(0, "tenant_id"), {}, [&](MemoryContext) {
         const run held = journal::lock_run(a.uuid(1, "run_id"), a.bigint(2, "run_token"));
-        journal::extend_lease(held, GetCurrentTimestamp() + lease);
+        static bridge::statement set("update sor.runs set lease_until = $3 where tenant_id = $1 and id = $2",
+                                     {UUIDOID, UUIDOID, TIMESTAMPTZOID});
+        set.run(in(context::required_tenant()), in(held.id), bridge::in_time(GetCurrentTimestamp() + lease));
     });
     PG_RETURN_VOID();
 }

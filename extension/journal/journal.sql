@@ -81,7 +81,8 @@ create function sor.heartbeat(tenant_id uuid, run_id uuid, run_token bigint, lea
     language c volatile as 'MODULE_PATHNAME', 'sor_heartbeat'
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.heartbeat(uuid, uuid, bigint, interval) is
-    'Extends the run''s lease to that long from now (1 s to 1 h); never shortens it. Errors: SR007 the lease is lost, SR010 the run has ended.';
+    'Lets the run''s lease end that long from now (1 s to 1 h): a holder that stops shortens it, so that the next one need not wait. '
+    'Errors: SR007 the lease is lost, SR010 the run has ended.';
 
 create function sor.finish_run(tenant_id uuid, run_id uuid, run_token bigint, status text default 'succeeded', error jsonb default null) returns void
     language c volatile as 'MODULE_PATHNAME', 'sor_finish_run'
