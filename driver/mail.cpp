@@ -60,6 +60,51 @@ std::string header_mailbox(const std::string& mailbox) {
     return "\"" + quoted + "\" <" + address + ">";
 }
 
+std::string with_crlf(std::string_view text) {
+    std::string result;
+    result.reserve(text.size() + 16);
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (text[i] == '\r') {
+            result += "\r\n";
+            if (i + 1 < text.size() && text[i + 1] == '\n')
+                ++i;
+        } else if (text[i] == '\n') {
+            result += "\r\n";
+        } else {
+            result += text[i];
+        }
+    }
+    return result;
+}
+
+// Short lines of printable ASCII go as they are.
+bool is_plain_body(std::string_view text) {
+    constexpr std::size_t longest_line = 900; // RFC 5322 allows 998
+    std::size_t line = 0;
+    for (const char c : text) {
+        line = c == '\n' ? 0 : line + 1;
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte >= 0x7F || (byte < 0x20 && c != '\r' && c != '\n' && c != '\t') || line > longest_line)
+            return false;
+    }
+    return true;
+}
+
+// Content header fields, an empty line and the text.
+std::string body_part(const std::string& type, std::string_view text) {
+    auto body = with_crlf(text);
+    if (!body.ends_with("\r\n"))
+        body += "\r\n";
+    const auto head = "Content-Type: " + type + "; charset=UTF-8\r\nContent-Transfer-Encoding: ";
+    if (is_plain_body(body))
+        return head + "7bit\r\n\r\n" + body;
+    const auto encoded = base64(body);
+    std::string lines;
+    for (std::size_t i = 0; i < encoded.size(); i += 76)
+        lines += encoded.substr(i, 76) + "\r\n";
+    return head + "base64\r\n\r\n" + lines;
+}
+
 } // namespace
 
 Mail parse(std::string_view payload_text) {
@@ -111,19 +156,21 @@ std::string domain_of(const std::string& mailbox) {
     return address.substr(address.rfind('@') + 1);
 }
 
-std::vector<std::string> headers(const Mail& mail, const std::string& from, const std::string& message_id,
-                                 const std::string& message_id_domain, std::int64_t created_at) {
+std::string compose(const Mail& mail, const std::string& from, const std::string& message_id,
+                    const std::string& message_id_domain, std::int64_t created_at) {
     std::string to;
     for (const auto& mailbox : mail.to)
         to += (to.empty() ? "" : ",\r\n ") + header_mailbox(mailbox);
-    return {
-        "From: " + header_mailbox(from),
-        "To: " + to,
-        "Subject: " + encode_header_text(mail.subject),
-        "Date: " + mail_date(created_at),
-        "Message-ID: <" + message_id + "@" + message_id_domain + ">",
-        "Auto-Submitted: auto-generated",
-    };
+    const auto head = "From: " + header_mailbox(from) + "\r\nTo: " + to + "\r\nSubject: " + encode_header_text(mail.subject) +
+                      "\r\nDate: " + mail_date(created_at) + "\r\nMessage-ID: <" + message_id + "@" + message_id_domain +
+                      ">\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n";
+    const auto text = body_part("text/plain", mail.text);
+    if (mail.html.empty())
+        return head + text;
+    // Neither text can hold it: the id was made after them.
+    const auto boundary = "=_" + message_id;
+    return head + "Content-Type: multipart/alternative; boundary=\"" + boundary + "\"\r\n\r\n--" + boundary + "\r\n" + text +
+           "\r\n--" + boundary + "\r\n" + body_part("text/html", mail.html) + "\r\n--" + boundary + "--\r\n";
 }
 
 std::string encode_header_text(std::string_view utf8) {
@@ -139,23 +186,6 @@ std::string encode_header_text(std::string_view utf8) {
             --length;
         result += (result.empty() ? "=?UTF-8?B?" : "\r\n =?UTF-8?B?") + base64(utf8.substr(0, length)) + "?=";
         utf8.remove_prefix(length);
-    }
-    return result;
-}
-
-std::string with_crlf(std::string_view text) {
-    std::string result;
-    result.reserve(text.size() + 16);
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        if (text[i] == '\r') {
-            result += "\r\n";
-            if (i + 1 < text.size() && text[i + 1] == '\n')
-                ++i;
-        } else if (text[i] == '\n') {
-            result += "\r\n";
-        } else {
-            result += text[i];
-        }
     }
     return result;
 }

@@ -26,16 +26,12 @@ Mail parse(std::string_view payload);
 std::string address_of(const std::string& mailbox);
 std::string domain_of(const std::string& mailbox);
 
-// The header fields, without line ends: From, To, Subject, Date, Message-ID, Auto-Submitted. Date and Message-ID depend
-// on the message alone, so a repeat carries the same.
-std::vector<std::string> headers(const Mail& mail, const std::string& from, const std::string& message_id,
-                                 const std::string& message_id_domain, std::int64_t created_at);
+// The whole message in ASCII with CRLF line ends. It depends on its arguments alone, so a repeat is the same to the byte.
+std::string compose(const Mail& mail, const std::string& from, const std::string& message_id,
+                    const std::string& message_id_domain, std::int64_t created_at);
 
 // Plain ASCII as it is, anything else as encoded words, folded.
 std::string encode_header_text(std::string_view utf8);
-
-// With CRLF line ends, as mail needs them.
-std::string with_crlf(std::string_view text);
 
 std::string base64(std::string_view bytes);
 

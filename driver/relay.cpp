@@ -32,6 +32,7 @@ public:
     Exit round(db::Connection& connection) {
         outcome_ = {};
         down_.clear();
+        marking_ = nullptr;
         for (const auto& tenant_id : db::tenants_with_work(connection, "outbox"))
             while (!stop::requested() && batch(connection, tenant_id)) {
             }
@@ -49,11 +50,12 @@ private:
         for (const auto& message : messages) {
             // What is left when the lease ends is another relay's.
             if (steady_clock::now() - claimed_at > std::chrono::milliseconds(options_.lease) * 4 / 5)
-                return progress;
+                break;
             const auto known = down_.find(message.destination);
             const auto delivery = known != down_.end()
                                       ? Delivery{Delivery::State::down, {}, "not tried, the destination is down: " + known->second}
-                                      : send(tenant_id, message);
+                                      : send(connection, tenant_id, message);
+            settle_mark(connection);
             if (delivery.state == Delivery::State::sent) {
                 db::send_mark_dispatched(connection, tenant_id, message, delivery.receipt);
                 ++sent_;
@@ -61,16 +63,17 @@ private:
                 report(tenant_id, message, delivery, known == down_.end());
                 db::send_mark_failed(connection, tenant_id, message, delivery.error, delivery.state == Delivery::State::refused);
             }
+            marking_ = &message;
             progress |= delivery.state != Delivery::State::down;
-            receive_mark(connection, message);
         }
+        settle_mark(connection);
         if (context_.log.terminal())
             context_.log.progress(std::to_string(sent_) + " messages sent");
         // With nothing but destinations that are down, claiming on would only use up the attempts of the rest.
         return progress;
     }
 
-    Delivery send(const std::string& tenant_id, const db::Message& message) {
+    Delivery send(db::Connection& connection, const std::string& tenant_id, const db::Message& message) {
         auto& sender = senders_[message.destination];
         if (!sender) {
             const auto found = context_.settings.destinations.find(message.destination);
@@ -79,7 +82,9 @@ private:
             sender = destinations::make_sender(found->second);
         }
         fault::point("before-send");
-        auto delivery = sender->send(tenant_id, message);
+        // The mark of the message before is on its way meanwhile. No message is handed over before the last one's mark is
+        // known to be there, so a kill can never repeat more than one.
+        auto delivery = sender->send(tenant_id, message, [&] { settle_mark(connection); });
         fault::point("after-send");
         return delivery;
     }
@@ -111,7 +116,11 @@ private:
         }
     }
 
-    void receive_mark(db::Connection& connection, const db::Message& message) {
+    // Waits for the mark that is on its way, if one is.
+    void settle_mark(db::Connection& connection) {
+        if (!marking_)
+            return;
+        const auto& message = *std::exchange(marking_, nullptr);
         try {
             db::receive_mark(connection);
         } catch (const db::Error& error) {
@@ -129,6 +138,7 @@ private:
     std::string name_;
     std::map<std::string, std::unique_ptr<destinations::Sender>> senders_;
     std::map<std::string, std::string> down_; // destination to why, within one round
+    const db::Message* marking_ = nullptr;
     Outcome outcome_;
     std::uint64_t sent_ = 0;
 };

@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
 #include "db/calls.hpp"
@@ -23,7 +24,10 @@ struct Delivery {
 class Sender {
 public:
     virtual ~Sender() = default;
-    virtual Delivery send(const std::string& tenant_id, const db::Message& message) = 0;
+    // Calls `before_handover` at most once, just before the message becomes the receiver's; when that throws, the
+    // receiver has not got it.
+    virtual Delivery send(const std::string& tenant_id, const db::Message& message,
+                          const std::function<void()>& before_handover) = 0;
 };
 
 std::unique_ptr<Sender> make_sender(const Destination& destination);

@@ -67,7 +67,8 @@ std::string File::append(const std::string& line, long long& offset) {
     return reason;
 }
 
-Delivery File::send(const std::string& tenant_id, const db::Message& message) {
+Delivery File::send(const std::string& tenant_id, const db::Message& message, const std::function<void()>& before_handover) {
+    before_handover();
     auto problem = open_file();
     long long offset = 0;
     if (problem.empty()) {

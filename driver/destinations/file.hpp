@@ -11,7 +11,8 @@ public:
     File(const File&) = delete;
     File& operator=(const File&) = delete;
 
-    Delivery send(const std::string& tenant_id, const db::Message& message) override;
+    Delivery send(const std::string& tenant_id, const db::Message& message,
+                  const std::function<void()>& before_handover) override;
 
 private:
     std::string open_file();

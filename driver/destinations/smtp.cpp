@@ -1,4 +1,6 @@
 #include "destinations/smtp.hpp"
+#include <algorithm>
+#include <exception>
 #include <fstream>
 #include "mail.hpp"
 #include "text.hpp"
@@ -18,11 +20,30 @@ void append(List& list, const std::string& text) {
     }
 }
 
-void add_part(curl_mime* mime, const std::string& body, const char* type) {
-    curl_mimepart* part = curl_mime_addpart(mime);
-    if (!part || curl_mime_data(part, body.data(), body.size()) != CURLE_OK || curl_mime_type(part, type) != CURLE_OK ||
-        curl_mime_encoder(part, "quoted-printable") != CURLE_OK)
-        throw std::bad_alloc();
+// A message on its way, for libcurl to read.
+struct Upload {
+    std::string_view left;
+    const std::function<void()>& before_handover;
+    bool handed_over = false;
+    std::exception_ptr failure = nullptr;
+};
+
+std::size_t read_upload(char* to, std::size_t size, std::size_t count, void* pointer) {
+    auto& upload = *static_cast<Upload*>(pointer);
+    const auto length = std::min(size * count, upload.left.size());
+    upload.left.copy(to, length);
+    upload.left.remove_prefix(length);
+    // The server takes the message at the line after its last.
+    if (length == 0 && !upload.handed_over) {
+        upload.handed_over = true;
+        try {
+            upload.before_handover();
+        } catch (...) { // libcurl is C
+            upload.failure = std::current_exception();
+            return CURL_READFUNC_ABORT;
+        }
+    }
+    return length;
 }
 
 } // namespace
@@ -62,6 +83,8 @@ std::string Smtp::set_up() {
     curl_easy_setopt(curl, CURLOPT_URL, settings_.url.c_str());
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
+    curl_easy_setopt(curl, CURLOPT_READFUNCTION, &read_upload);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 10L);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT, static_cast<long>(settings_.timeout_seconds));
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error_);
@@ -84,7 +107,7 @@ std::string Smtp::set_up() {
     return {};
 }
 
-Delivery Smtp::send(const std::string&, const db::Message& message) {
+Delivery Smtp::send(const std::string&, const db::Message& message, const std::function<void()>& before_handover) {
     mail::Mail mail;
     try {
         mail = mail::parse(message.payload);
@@ -95,26 +118,19 @@ Delivery Smtp::send(const std::string&, const db::Message& message) {
         return {Delivery::State::down, {}, problem};
     CURL* curl = curl_.get();
 
-    List recipients(nullptr, &curl_slist_free_all), headers(nullptr, &curl_slist_free_all);
+    List recipients(nullptr, &curl_slist_free_all);
     for (const auto& mailbox : mail.to)
         append(recipients, mail::address_of(mailbox));
-    for (const auto& header : mail::headers(mail, settings_.from, message.id, settings_.message_id_domain, message.created_at))
-        append(headers, header);
-    append(headers, "Content-Type: multipart/alternative");
-    std::unique_ptr<curl_mime, decltype(&curl_mime_free)> mime(curl_mime_init(curl), &curl_mime_free);
-    if (!mime)
-        throw std::bad_alloc();
-    add_part(mime.get(), mail::with_crlf(mail.text), "text/plain; charset=UTF-8");
-    if (!mail.html.empty())
-        add_part(mime.get(), mail::with_crlf(mail.html), "text/html; charset=UTF-8");
+    const auto text = mail::compose(mail, settings_.from, message.id, settings_.message_id_domain, message.created_at);
+    Upload upload{{}, before_handover};
     curl_easy_setopt(curl, CURLOPT_MAIL_RCPT, recipients.get());
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
-    curl_easy_setopt(curl, CURLOPT_MIMEPOST, mime.get());
+    curl_easy_setopt(curl, CURLOPT_READDATA, &upload);
 
     CURLcode code = CURLE_OK;
     long connects = 0, reply = 0;
     for (int tries = 0; tries < 2; ++tries) {
         dialogue_ = {};
+        upload.left = text;
         error_[0] = '\0';
         curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, static_cast<long>(tries));
         code = curl_easy_perform(curl);
@@ -126,9 +142,9 @@ Delivery Smtp::send(const std::string&, const db::Message& message) {
         if (!kept_and_lost)
             break;
     }
-    curl_easy_setopt(curl, CURLOPT_MIMEPOST, nullptr);
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, nullptr);
     curl_easy_setopt(curl, CURLOPT_MAIL_RCPT, nullptr);
+    if (upload.failure)
+        std::rethrow_exception(upload.failure);
     if (code == CURLE_OK)
         return {Delivery::State::sent,
                 "{\"destination\":" + json_quote(name_) + ",\"message_id\":" +

@@ -9,7 +9,8 @@ class Smtp : public Sender {
 public:
     Smtp(std::string name, SmtpSettings settings);
 
-    Delivery send(const std::string& tenant_id, const db::Message& message) override;
+    Delivery send(const std::string& tenant_id, const db::Message& message,
+                  const std::function<void()>& before_handover) override;
 
 private:
     // What of a message's dialogue decides where its failure lies.

@@ -34,8 +34,8 @@ protected:
 
 TEST_F(FileTest, AppendsOneLineAMessage) {
     File file({path_});
-    ASSERT_EQ(file.send("t1", message_).state, Delivery::State::sent);
-    const auto second = file.send("t1", message_);
+    ASSERT_EQ(file.send("t1", message_, [] {}).state, Delivery::State::sent);
+    const auto second = file.send("t1", message_, [] {});
     EXPECT_EQ(content(), destinations::file_line("t1", message_) + destinations::file_line("t1", message_));
     EXPECT_EQ(nlohmann::json::parse(second.receipt)["offset"], destinations::file_line("t1", message_).size());
     const auto line = nlohmann::json::parse(destinations::file_line("t1", message_));
@@ -47,7 +47,7 @@ TEST_F(FileTest, AppendsOneLineAMessage) {
 TEST_F(FileTest, RemovesTheLineThatAKilledWriterLeft) {
     std::ofstream(path_) << "{\"whole\":1}\n{\"message_id\":\"m";
     File file({path_});
-    ASSERT_EQ(file.send("t1", message_).state, Delivery::State::sent);
+    ASSERT_EQ(file.send("t1", message_, [] {}).state, Delivery::State::sent);
     EXPECT_EQ(content(), "{\"whole\":1}\n" + destinations::file_line("t1", message_));
 }
 
@@ -59,17 +59,17 @@ TEST_F(FileTest, AFullDiskLeavesNoPartialLine) {
     std::signal(SIGXFSZ, SIG_IGN);
     setrlimit(RLIMIT_FSIZE, &small);
     File file({path_});
-    const auto delivery = file.send("t1", message_);
+    const auto delivery = file.send("t1", message_, [] {});
     setrlimit(RLIMIT_FSIZE, &before);
     EXPECT_EQ(delivery.state, Delivery::State::down);
     EXPECT_NE(delivery.error.find(path_), std::string::npos);
     EXPECT_EQ(content(), "{\"whole\":1}\n");
-    EXPECT_EQ(file.send("t1", message_).state, Delivery::State::sent) << "and goes on when there is room";
+    EXPECT_EQ(file.send("t1", message_, [] {}).state, Delivery::State::sent) << "and goes on when there is room";
 }
 
 TEST_F(FileTest, AFolderThatIsNotThereIsDown) {
     File file({"/no/such/folder/file"});
-    const auto delivery = file.send("t1", message_);
+    const auto delivery = file.send("t1", message_, [] {});
     EXPECT_EQ(delivery.state, Delivery::State::down);
     EXPECT_NE(delivery.error.find("No such file"), std::string::npos);
 }

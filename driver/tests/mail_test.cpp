@@ -1,4 +1,5 @@
 #include "mail.hpp"
+#include <algorithm>
 #include <gtest/gtest.h>
 
 namespace {
@@ -39,15 +40,26 @@ TEST(Mail, LetsNobodyWriteHeaderFields) {
     EXPECT_EQ(refusal(R"({"to": "a@b>,<x@y", "subject": "s", "text": "t"})"), "\"a@b>,<x@y\" is no e-mail address");
 }
 
-TEST(Mail, HeadersAreTheSameAtARepeat) {
-    const auto mail = parse(R"({"to": ["a@b", "Zoë <z@b>"], "subject": "Grüße", "text": "t"})");
-    const auto first = headers(mail, "Books <books@x.example>", "0193-id", "x.example", 1795168800);
-    EXPECT_EQ(first, headers(mail, "Books <books@x.example>", "0193-id", "x.example", 1795168800));
-    EXPECT_EQ(first[0], "From: \"Books\" <books@x.example>");
-    EXPECT_EQ(first[1], "To: a@b,\r\n =?UTF-8?B?Wm/Dqw==?= <z@b>");
-    EXPECT_EQ(first[2], "Subject: =?UTF-8?B?R3LDvMOfZQ==?=");
-    EXPECT_EQ(first[3], "Date: Fri, 20 Nov 2026 10:00:00 +0000");
-    EXPECT_EQ(first[4], "Message-ID: <0193-id@x.example>");
+TEST(Mail, ComposesPlainText) {
+    const auto mail = parse(R"({"to": "a@b", "subject": "s", "text": "one\ntwo"})");
+    EXPECT_EQ(compose(mail, "Books <books@x.example>", "0193-id", "x.example", 1795168800),
+              "From: \"Books\" <books@x.example>\r\nTo: a@b\r\nSubject: s\r\nDate: Fri, 20 Nov 2026 10:00:00 +0000\r\n"
+              "Message-ID: <0193-id@x.example>\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n"
+              "Content-Type: text/plain; charset=UTF-8\r\nContent-Transfer-Encoding: 7bit\r\n\r\none\r\ntwo\r\n");
+}
+
+TEST(Mail, ComposesAnythingElseInAscii) {
+    const auto mail = parse(R"({"to": ["a@b", "Zoë <z@b>"], "subject": "Grüße", "text": "ü\r", "html": "<p>"})");
+    const auto message = compose(mail, "books@x", "id", "x", 0);
+    EXPECT_EQ(message, compose(mail, "books@x", "id", "x", 0));
+    EXPECT_TRUE(std::all_of(message.begin(), message.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; }));
+    EXPECT_NE(message.find("\r\nTo: a@b,\r\n =?UTF-8?B?Wm/Dqw==?= <z@b>\r\nSubject: =?UTF-8?B?R3LDvMOfZQ==?=\r\n"), std::string::npos);
+    EXPECT_NE(message.find("Content-Type: multipart/alternative; boundary=\"=_id\"\r\n\r\n--=_id\r\n"
+                           "Content-Type: text/plain; charset=UTF-8\r\nContent-Transfer-Encoding: base64\r\n\r\nw7wNCg==\r\n\r\n--=_id\r\n"
+                           "Content-Type: text/html; charset=UTF-8\r\nContent-Transfer-Encoding: 7bit\r\n\r\n<p>\r\n\r\n--=_id--\r\n"),
+              std::string::npos) << message;
+    const auto long_line = compose(parse(R"({"to": "a@b", "subject": "s", "text": ")" + std::string(2000, 'x') + "\"}"), "b@x", "id", "x", 0);
+    EXPECT_NE(long_line.find("base64"), std::string::npos);
 }
 
 TEST(Mail, EncodedWordsKeepToTheirLengthAndNeverCutACharacter) {
@@ -73,7 +85,5 @@ TEST(Mail, EncodesBase64) {
     EXPECT_EQ(base64("foobar"), "Zm9vYmFy");
     EXPECT_EQ(base64("\xff\xfe"), "//4=");
 }
-
-TEST(Mail, EndsLinesAsMailDoes) { EXPECT_EQ(with_crlf("a\nb\r\nc\rd"), "a\r\nb\r\nc\r\nd"); }
 
 } // namespace
