@@ -34,7 +34,7 @@ create table tools_test.inbox (tenant_id uuid, id int, body text, secret text, p
 alter table tools_test.effects owner to tools_owner;
 alter table tools_test.inbox owner to tools_owner;
 select sor.protect_tenant('tools_test.effects'), sor.protect_tenant('tools_test.inbox') \g /dev/null
-create sequence tools_test.invocations owner by none;
+create sequence tools_test.invocations;
 grant usage on sequence tools_test.invocations to tools_owner;
 
 -- only fit functions become tools
@@ -89,7 +89,6 @@ select name, read_only, input_schema ->> 'type' as type, description <> '' as de
 -- one call: the effect as the tool's owner, in the tenant and for the user of the call, journaled
 select run_id as run, run_token as token from sor.start_run(:a, 'tools', 'one', :'member', delegating_users => array[:'viewer', :'admin', :'nobody']::uuid[]) \gset
 select sor.begin_turn(:a, :'run', :token);
-\set call 'sor.call_tool(:a, null, :''run'', :token, 1, '
 \set r1 '''10000000-0000-4000-8000-000000000001'''
 select tools_test.mask(sor.call_tool(:a, null, :'run', :token, 1, :r1, 'effect', '{"id": 1, "note": "first"}')::text);
 -- the same request again: the stored response, nothing invoked

@@ -413,6 +413,12 @@ void require_own_name(const char* name) {
         bridge::raise(code::invalid_parameter, psprintf("\"%s\" is the name of a built-in tool", name), nullptr, "Choose another name.");
 }
 
+void require_positive(const Interval* ttl) {
+    static constexpr Interval zero = {};
+    if (!DatumGetBool(DirectFunctionCall2(interval_gt, IntervalPGetDatum(ttl), IntervalPGetDatum(&zero))))
+        bridge::raise(code::invalid_parameter, "a response must be kept for some time", nullptr, "Give a positive interval.");
+}
+
 [[noreturn]] void no_such_tool(const char* name) {
     bridge::raise(code::tool_not_found, psprintf("there is no tool \"%s\"", name), nullptr, "See sor.tools.");
 }
@@ -489,6 +495,7 @@ SOR_FUNCTION(register_tool) {
     const bool read_only = a.boolean(5, "read_only");
     const Interval* ttl = a.interval(6, "response_ttl");
     tools::require_own_name(name);
+    tools::require_positive(ttl);
     if (access::rank(bridge::view(minimum_role)) == 0)
         bridge::raise(code::invalid_parameter, psprintf("\"%s\" is no role", text_to_cstring(minimum_role)), nullptr, "Give admin, member or viewer.");
     if (!bridge::is_object(input_schema))
@@ -543,6 +550,7 @@ SOR_FUNCTION(set_response_ttl) {
     const bridge::arguments a(fcinfo);
     char* name = bridge::to_cstring(bridge::view(a.string(0, "name")));
     const Interval* ttl = a.interval(1, "ttl");
+    tools::require_positive(ttl);
     context::administration(context::system_tenant, "user", [&](MemoryContext) {
         static bridge::statement save("insert into sor.tools (name, response_ttl) select $1, $2"
                                       " where $3 or exists (select from sor.tools t where t.name = $1)"
