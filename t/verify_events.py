@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Verifies an exported history (t/export_events.sql) from the byte layout of docs/events.md: verify_events.py EVENTS.csv"""
+"""Verifies an exported history (t/export_events.sql) from the byte layout of docs/events.md, and that it continues one
+that was kept from an earlier export: verify_events.py EVENTS.csv [KEPT.csv]"""
 import csv
 import hashlib
 import struct
@@ -28,12 +29,20 @@ def digest(e, prev_hash):
         + optional(e["on_behalf_of"], identifier) + string(e["payload"]) + struct.pack(">q", int(e["created_at"]))).digest()
 
 
+def chains(path):
+    streams = {}
+    with open(path, newline="", encoding="utf-8") as file:
+        for e in csv.DictReader(file):
+            hashes = streams.setdefault((e["tenant_id"], e["stream_id"]), [bytes(32)])
+            if (int(e["seq"]), e["prev_hash"], e["hash"]) != (len(hashes), hashes[-1].hex(), digest(e, hashes[-1]).hex()):
+                sys.exit(f"{path}: stream {e['stream_id']}: event {e['seq']} is not what followed event {len(hashes) - 1}")
+            hashes.append(bytes.fromhex(e["hash"]))
+    return streams
+
+
 csv.field_size_limit(2**31 - 1)
-heads = {}
-with open(sys.argv[1], newline="", encoding="utf-8") as file:
-    for e in csv.DictReader(file):
-        seq, head = heads.get(e["stream_id"], (0, bytes(32)))
-        if (int(e["seq"]), e["prev_hash"], e["hash"]) != (seq + 1, head.hex(), digest(e, head).hex()):
-            sys.exit(f"stream {e['stream_id']}: event {e['seq']} is not what followed event {seq}")
-        heads[e["stream_id"]] = (seq + 1, bytes.fromhex(e["hash"]))
-print(f"{len(heads)} streams, {sum(seq for seq, _ in heads.values())} events")
+found = chains(sys.argv[1])
+for (tenant, stream), kept in chains(sys.argv[2]).items() if len(sys.argv) > 2 else ():
+    if found.get((tenant, stream), [])[:len(kept)] != kept:
+        sys.exit(f"stream {stream}: its first {len(kept) - 1} events are not those that were kept")
+print(f"{len(found)} streams, {sum(len(hashes) - 1 for hashes in found.values())} events")
