@@ -51,8 +51,11 @@ result statement::execute(const value* values, int count, reading snapshot) {
             elog(ERROR, "SPI_keepplan failed");
         plan_ = plan;
     }
-    if (snapshot != reading::latest || !IsolationUsesXactSnapshot())
-        return execute_kept(plan_, values, count, snapshot == reading::caller);
+    if (snapshot != reading::latest || !IsolationUsesXactSnapshot()) {
+        result out;
+        by_index([&] { out = execute_kept(plan_, values, count, snapshot == reading::caller); });
+        return out;
+    }
     Datum datums[most_parameters] = {};
     char nulls[most_parameters] = {};
     for (int i = 0; i < count; ++i) {
@@ -60,7 +63,8 @@ result statement::execute(const value* values, int count, reading snapshot) {
         nulls[i] = values[i].null ? 'n' : ' ';
     }
     CommandCounterIncrement();
-    const int code = SPI_execute_snapshot(plan_, datums, nulls, GetLatestSnapshot(), InvalidSnapshot, false, true, 0);
+    int code = 0;
+    by_index([&] { code = SPI_execute_snapshot(plan_, datums, nulls, GetLatestSnapshot(), InvalidSnapshot, false, true, 0); });
     if (code < 0)
         elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(code));
     return {SPI_tuptable, SPI_processed};

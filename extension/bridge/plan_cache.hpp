@@ -11,6 +11,26 @@
 
 namespace sor::bridge {
 
+// Runs f, which plans and executes statements, so that a table is read by index however small it looks: a kept plan
+// made while a table is nearly empty, as queues are every night, would read all of it sequentially once it has grown.
+template <guarded F>
+void by_index(F&& f) {
+    const bool seqscan = enable_seqscan;
+    const bool jit = jit_enabled;
+    PG_TRY();
+    {
+        enable_seqscan = false;
+        jit_enabled = false; // the price that stands for "not this way" would ask for it
+        f();
+    }
+    PG_FINALLY();
+    {
+        enable_seqscan = seqscan;
+        jit_enabled = jit;
+    }
+    PG_END_TRY();
+}
+
 // The rows of one execution; valid until SPI_finish or free().
 struct result {
     SPITupleTable* table = nullptr;
@@ -34,6 +54,7 @@ struct result {
     void free() const { if (table != nullptr) SPI_freetuptable(table); }
 };
 
+// Of sor's own tables: by index, always.
 class statement {
 public:
     static constexpr int most_parameters = 24;

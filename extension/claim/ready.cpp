@@ -61,10 +61,20 @@ void let_next_pass(const char* queue, const char* order_value, TimestampTz order
 // Candidates of one look at the due rows, all locked.
 struct candidates {
     row* rows;
-    Datum* item_ids;
+    Datum* places; // their tids; an array of keys could be looked up by a scan of the whole queue
     bool* passes; // may be handed out, as far as its order_value goes
     int count;
 };
+
+ItemPointer copy_tid(Datum tid) {
+    auto* copy = static_cast<ItemPointer>(palloc(sizeof(ItemPointerData)));
+    *copy = *reinterpret_cast<ItemPointer>(DatumGetPointer(tid));
+    return copy;
+}
+
+ArrayType* tid_array(Datum* tids, int count) {
+    return construct_array(tids, count, TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT);
+}
 
 // Decides for the rows that have an order_value which of them pass, and parks those behind another. Returns how many
 // it parked.
@@ -82,7 +92,7 @@ int settle_order(const char* queue, candidates& c, int wanted) {
         // Rows beyond those wanted are only looked at to be parked: a lock for each could fill the lock table.
         if (n < wanted)
             locked[n] = try_lock_order(tenant, queue, c.rows[i].order_value);
-        ids[n] = c.item_ids[i];
+        ids[n] = CStringGetTextDatum(c.rows[i].item_id);
         orders[n] = CStringGetTextDatum(c.rows[i].order_value);
         numbers[n++] = i;
     }
@@ -104,13 +114,11 @@ int settle_order(const char* queue, candidates& c, int wanted) {
     for (int i = 0; i < n; ++i) {
         c.passes[numbers[i]] = is_first[i] && locked[i];
         if (!is_first[i])
-            ids[behind++] = ids[i];
+            ids[behind++] = c.places[numbers[i]];
     }
     if (behind > 0) {
-        static bridge::statement park("update sor.ready set available_at = 'infinity'"
-                                      " where tenant_id = $1 and queue = $2 and item_id = any ($3)",
-                                      {UUIDOID, TEXTOID, TEXTARRAYOID});
-        park.run(in(tenant), in(queue), in(text_array(ids, nullptr, behind)));
+        static bridge::statement park("update sor.ready set available_at = 'infinity' where ctid = any ($1)", {TIDARRAYOID});
+        park.run(in(tid_array(ids, behind)));
     }
     return behind;
 }
@@ -129,16 +137,16 @@ ArrayType* text_array(Datum* texts, bool* nulls, int count) {
 
 taken take(const char* queue, const char* worker, int max, int64 lease, int max_attempts) {
     // A select of its own, so that its LIMIT bounds what is locked and its plan is the ordered index scan however
-    // large the backlog is; what it found is then addressed by key.
-    static bridge::statement due("select item_id, claim_token, attempt, order_value, claimed_by from sor.ready"
+    // large the backlog is; what it found and locked is then addressed by its place.
+    static bridge::statement due("select item_id, claim_token, attempt, order_value, claimed_by, ctid from sor.ready"
                                  " where tenant_id = $1 and queue = $2 and available_at <= $3"
                                  " order by available_at limit $4 for update skip locked",
                                  {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT4OID});
     static bridge::statement hand_out(
-        "update sor.ready set claim_token = greatest(claim_token + 1, $4), attempt = attempt + 1, available_at = $5,"
-        "   claimed_by = $6, run_id = $7, order_at = case when order_value is not null then '-infinity'::timestamptz end"
-        " where tenant_id = $1 and queue = $2 and item_id = any ($3)",
-        {UUIDOID, TEXTOID, TEXTARRAYOID, INT8OID, TIMESTAMPTZOID, TEXTOID, UUIDOID});
+        "update sor.ready set claim_token = greatest(claim_token + 1, $2), attempt = attempt + 1, available_at = $3,"
+        "   claimed_by = $4, run_id = $5, order_at = case when order_value is not null then '-infinity'::timestamptz end"
+        " where ctid = any ($1)",
+        {TIDARRAYOID, INT8OID, TIMESTAMPTZOID, TEXTOID, UUIDOID});
     const pg_uuid_t& tenant = context::required_tenant();
     const context::origin* from = context::current_origin();
     const TimestampTz now = GetCurrentTimestamp();
@@ -166,7 +174,7 @@ taken take(const char* queue, const char* worker, int max, int64 lease, int max_
             }
             ordered = ordered || r.order_value != nullptr;
             c.passes[c.count] = true;
-            c.item_ids[c.count] = CStringGetTextDatum(r.item_id);
+            c.places[c.count] = PointerGetDatum(copy_tid(found.datum(i, 6)));
             c.rows[c.count++] = r;
         }
         found.free();
@@ -179,11 +187,11 @@ taken take(const char* queue, const char* worker, int max, int64 lease, int max_
             r.token = next_token(r.token, stamp);
             ++r.attempt;
             out.items[out.count++] = r;
-            c.item_ids[handed++] = c.item_ids[i];
+            c.places[handed++] = c.places[i];
         }
         if (handed > 0) {
-            const auto done = hand_out.run(in(tenant), in(queue), in(text_array(c.item_ids, nullptr, handed)), in(stamp),
-                                           in_time(out.until), in(worker), in(from ? &from->run : nullptr));
+            const auto done = hand_out.run(in(tid_array(c.places, handed)), in(stamp), in_time(out.until), in(worker),
+                                           in(from ? &from->run : nullptr));
             if (done.count != static_cast<uint64>(handed))
                 elog(ERROR, "%d rows of queue \"%s\" were locked, " UINT64_FORMAT " handed out", handed, queue, done.count);
         }
@@ -321,8 +329,9 @@ void add_many(const char* queue, ArrayType* tenants, ArrayType* item_ids, ArrayT
 }
 
 void remove_many(const char* queue, ArrayType* item_ids) {
-    static bridge::statement remove("with gone as (delete from sor.ready where tenant_id = $1 and queue = $2 and item_id = any ($3)"
-                                    "               returning order_value, order_at, item_id)"
+    static bridge::statement remove("with gone as (delete from sor.ready r using pg_catalog.unnest($3) i(item_id)"
+                                    "               where r.tenant_id = $1 and r.queue = $2 and r.item_id = i.item_id"
+                                    "               returning r.order_value, r.order_at, r.item_id)"
                                     " select distinct on (order_value) order_value, order_at, item_id from gone"
                                     "  where order_value is not null order by order_value, order_at, item_id",
                                     {UUIDOID, TEXTOID, TEXTARRAYOID});
