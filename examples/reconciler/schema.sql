@@ -8,7 +8,7 @@ CREATE TABLE reconciler.pending_transactions (
     trans_date    date NOT NULL,
     merchant      text NOT NULL,
     card          text NOT NULL,
-    amount        numeric(12, 2) NOT NULL,                          -- negative: a refund
+    amount        numeric NOT NULL CHECK (amount = round(amount, 2)), -- negative: a refund; numeric(12, 2) would round
     currency      char(3) NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
     category_code text,
     category      text,                                             -- the truth, to measure the handler by
@@ -23,7 +23,7 @@ CREATE TABLE reconciler.expenses (
     trans_date     date NOT NULL,
     merchant       text NOT NULL,
     card           text NOT NULL,
-    amount         numeric(12, 2) NOT NULL,
+    amount         numeric NOT NULL CHECK (amount = round(amount, 2)),
     currency       char(3) NOT NULL,
     category       text NOT NULL,
     recorded_at    timestamptz NOT NULL DEFAULT now(),
