@@ -2,8 +2,6 @@
 # mode with two tenants interleaved on one server connection; no context sees nothing.
 use strict;
 use warnings FATAL => 'all';
-use PostgreSQL::Test::BackgroundPsql;
-use PostgreSQL::Test::Utils ();
 use SorTest qw(decode_json top);
 use Test::More;
 
@@ -77,12 +75,7 @@ $rows{Bob} += 7;
 
 # PgBouncer in transaction mode: two clients share one server connection
 my ($host, $port) = $world->start_pgbouncer;
-sub client
-{
-	return PostgreSQL::Test::BackgroundPsql->new(0,
-		[ 'psql', '-XAtq', '-d', "host=$host port=$port dbname=reconciler user=reconciler_auditor", '-v', 'ON_ERROR_STOP=0', '-f', '-' ]);
-}
-my ($alice, $bob) = (client(), client());
+my ($alice, $bob) = map { $world->session('reconciler_auditor', "host=$host port=$port") } 1 .. 2;
 my $pid_a = $alice->query('SELECT pg_backend_pid()');
 is($bob->query('SELECT pg_backend_pid()'), $pid_a, 'both clients are on one server connection');
 my $bled = 0;

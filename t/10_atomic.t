@@ -1,7 +1,6 @@
 # The domain row and its outbox row commit or vanish together: rollback, rollback to a savepoint, kill between.
 use strict;
 use warnings FATAL => 'all';
-use PostgreSQL::Test::BackgroundPsql;
 use SorTest qw(poll_until);
 use Test::More;
 
@@ -40,8 +39,7 @@ for my $signal (qw(client TERM KILL))
 	for my $after (1, 2)
 	{
 		($row, $message) = pair();
-		my $session = PostgreSQL::Test::BackgroundPsql->new(0,
-			[ 'psql', '-XAtq', '-d', $world->node->connstr('reconciler'), '-U', 'reconciler_loader', '-f', '-' ]);
+		my $session = $world->session('reconciler_loader');
 		my $pid = $session->query('SELECT pg_backend_pid()');
 		$session->query("BEGIN; $row" . ($after == 2 ? " $message" : ''));
 		if ($signal eq 'client') { $session->{run}->kill_kill }

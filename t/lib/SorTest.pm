@@ -79,6 +79,14 @@ sub sql_as
 	return ($rc, $out, $err);
 }
 
+# A psql session kept open as a login, through another address where conninfo names one.
+sub session
+{
+	my ($self, $login, $conninfo) = @_;
+	return $self->node->background_psql('reconciler', on_error_stop => 0,
+		extra_params => [ $conninfo ? ('-d', "$conninfo dbname=reconciler user=$login") : ('-U', $login) ]);
+}
+
 sub tenant_id { my ($self, $name) = @_; return $self->sql("SELECT tenant_id FROM sor.tenants WHERE name = '$name'") }
 
 # The environment of a job: its home's and nothing of the test's.
