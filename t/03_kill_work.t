@@ -44,7 +44,7 @@ for my $point (@points)
 # Random points: one night, its worker killed again and again.
 {
 	my $world = SorTest->new(tenants => [qw(Alice Bob)]);
-	$n = 600;
+	$n = 2000;
 	$world->load_ok($world->statement($n, qw(Alice Bob)), '--tenant-from', 'directorate', '--set', 'statement=1');
 	my @arguments = ('--run-key', 'night', '--batch', 10, '--lease', 1);
 	my $seed = $ENV{SOR_SEED} // int(time);
@@ -54,7 +54,7 @@ for my $point (@points)
 	while ($kills < 20)
 	{
 		my $run = $world->start_sor($world->work_args(@arguments));
-		sleep(0.02 + rand 0.12);
+		sleep(0.03 + rand 0.25);
 		my $alive = $run->{h}->pumpable && kill 9, $world->pid($run);
 		my $r = $world->finish($run);
 		if ($r->{signal} == 9) { $kills++ }

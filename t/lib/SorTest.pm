@@ -128,11 +128,21 @@ sub finish
 	return { rc => $status >> 8, signal => $status & 127, out => $run->{out}, err => $run->{err}, command => $run->{command} };
 }
 
-# The arguments that each job needs, as the crontab has them.
+# The arguments of each job as the crontab has them; those given replace them.
+sub arguments
+{
+	my ($defaults, @more) = @_;
+	my %given = map { $_ => 1 } grep { /^--/ } @more;
+	my @kept;
+	while (my ($option, $value) = splice @$defaults, 0, 2) { push @kept, $option, $value unless $given{$option} }
+	return (@kept, @more);
+}
+
 sub load_args
 {
 	my ($self, $file, @more) = @_;
-	return [ 'load', 'pending_transactions', $file, '--dbname', 'service=reconciler_loader', '--settings', 'settings.toml', @more ];
+	return [ 'load', 'pending_transactions', $file,
+		arguments([ '--dbname', 'service=reconciler_loader', '--settings', 'settings.toml' ], @more) ];
 }
 
 sub handler { return top . '/build/reconciler-handler rules.csv expenses.example' }
@@ -140,15 +150,14 @@ sub handler { return top . '/build/reconciler-handler rules.csv expenses.example
 sub work_args
 {
 	my ($self, @more) = @_;
-	return [ 'work', 'pending_transactions', '--dbname', 'service=reconciler_worker', '--settings', 'settings.toml',
-		'--worker', 'reconciler', '--on-behalf-of', 'bookkeeper@expenses.example',
-		(grep { $_ eq '--handler' } @more) ? () : ('--handler', $self->handler), @more ];
+	return [ 'work', 'pending_transactions', arguments([ '--dbname', 'service=reconciler_worker', '--settings', 'settings.toml',
+		'--worker', 'reconciler', '--on-behalf-of', 'bookkeeper@expenses.example', '--handler', $self->handler ], @more) ];
 }
 
 sub relay_args
 {
 	my ($self, @more) = @_;
-	return [ 'relay', '--dbname', 'service=reconciler_relay', '--settings', 'settings.toml', @more ];
+	return [ 'relay', arguments([ '--dbname', 'service=reconciler_relay', '--settings', 'settings.toml' ], @more) ];
 }
 
 # Loads, works and relays; each must end with 0.
