@@ -87,6 +87,7 @@ struct plan_key {
 struct plan_entry {
     plan_key key;
     SPIPlanPtr plan;
+    char* sql; // of the plan
     bool valid;
 };
 
@@ -125,6 +126,11 @@ SPIPlanPtr detail::keep_plan(Oid relid, uint32 purpose, const relation_plan_text
     const plan_key key = {relid, purpose};
     auto* entry = static_cast<plan_entry*>(hash_search(plans, &key, HASH_FIND, nullptr));
     if (entry != nullptr && entry->plan != nullptr) {
+        // The same text: PostgreSQL revalidates the plan itself. It may be running just now, further out.
+        if (strcmp(entry->sql, text.sql) == 0) {
+            entry->valid = true;
+            return entry->plan;
+        }
         SPIPlanPtr stale = entry->plan;
         entry->plan = nullptr;
         SPI_freeplan(stale);
@@ -134,10 +140,15 @@ SPIPlanPtr detail::keep_plan(Oid relid, uint32 purpose, const relation_plan_text
         elog(ERROR, "SPI_prepare failed: %s: %s", SPI_result_code_string(SPI_result), text.sql);
     bool found;
     entry = static_cast<plan_entry*>(hash_search(plans, &key, HASH_ENTER, &found));
+    if (!found)
+        entry->sql = nullptr;
     entry->plan = nullptr;
     entry->valid = false;
     if (SPI_keepplan(plan) != 0)
         elog(ERROR, "SPI_keepplan failed");
+    if (found && entry->sql != nullptr)
+        pfree(entry->sql);
+    entry->sql = MemoryContextStrdup(CacheMemoryContext, text.sql);
     entry->plan = plan;
     entry->valid = true;
     return plan;
