@@ -4,9 +4,9 @@ create extension if not exists sor;
 create schema events_test;
 grant usage on schema events_test to public;
 insert into sor.tenants (tenant_id, name) values
-    ('00000000-0000-7000-8000-00000000e0a1', 'events A'), ('00000000-0000-7000-8000-00000000e0b2', 'events B');
-\set a '''00000000-0000-7000-8000-00000000e0a1'''
-\set b '''00000000-0000-7000-8000-00000000e0b2'''
+    ('00000000-0000-7000-8000-00000000eea1', 'events A'), ('00000000-0000-7000-8000-00000000eeb2', 'events B');
+\set a '''00000000-0000-7000-8000-00000000eea1'''
+\set b '''00000000-0000-7000-8000-00000000eeb2'''
 insert into sor.users (tenant_id, id, email, display_name) values (:a, '00000000-0000-7000-8000-0000000000e1', 'eve@a.example', 'Eve');
 \set eve '''00000000-0000-7000-8000-0000000000e1'''
 create role events_app in role sor_app;
@@ -31,7 +31,7 @@ select s.tenant_id, stream_id, seq, event_type, concat_ws(', ',
     case when id <= last_id then 'id' end) as fault
 from (select e.*, row_number() over w as n, coalesce(lag(hash) over w, decode(repeat('00', 32), 'hex')) as before, lag(id) over w as last_id,
              events_test.expected(e) as expected
-        from sor.agent_events e where tenant_id in ('00000000-0000-7000-8000-00000000e0a1', '00000000-0000-7000-8000-00000000e0b2')
+        from sor.agent_events e where tenant_id in ('00000000-0000-7000-8000-00000000eea1', '00000000-0000-7000-8000-00000000eeb2')
       window w as (partition by tenant_id, stream_id order by seq)) s
 where seq <> n or prev_hash <> before or hash <> expected or id <= last_id;
 create view events_test.tenants_stream as
@@ -69,8 +69,8 @@ do $$
 begin
     for i in 1 .. 20 loop
         begin
-            perform sor.append_event('00000000-0000-7000-8000-00000000e0b2', 'test.looped', jsonb_build_object('i', i));
-            perform sor.append_event('00000000-0000-7000-8000-00000000e0b2', 'test.looped', jsonb_build_object('i', -i));
+            perform sor.append_event('00000000-0000-7000-8000-00000000eeb2', 'test.looped', jsonb_build_object('i', i));
+            perform sor.append_event('00000000-0000-7000-8000-00000000eeb2', 'test.looped', jsonb_build_object('i', -i));
             if i % 3 = 0 then
                 perform 1 / 0;
             end if;
@@ -183,7 +183,7 @@ begin
     end;
     alter table sor.agent_events enable always trigger append_only_rows, enable always trigger append_only_truncate;
 end $$;
-create view events_test.target as select * from events_test.tenants_stream where tenant_id = '00000000-0000-7000-8000-00000000e0b2' and seq between 3 and 5;
+create view events_test.target as select * from events_test.tenants_stream where tenant_id = '00000000-0000-7000-8000-00000000eeb2' and seq between 3 and 5;
 select column_name, array(select events_test.tampered(format('update sor.agent_events e set %1$I = %2$s where (tenant_id, stream_id, seq) in (select tenant_id, stream_id, seq from events_test.target where seq = 4)', column_name, changed)))
   from (values ('id', 'sor.uuid_v7()'), ('run_id', 'stream_id'), ('turn_no', '1'), ('tool_call_id', 'stream_id'), ('message_id', 'stream_id'), ('event_type', '''test.fourtH'''),
       ('actor_kind', '''user'''), ('actor', '''events_apq'''), ('on_behalf_of', 'stream_id'), ('payload', '''[]'''), ('created_at', 'created_at + interval ''1 us'''),
@@ -194,7 +194,7 @@ select events_test.tampered('delete from sor.agent_events where (tenant_id, stre
 select events_test.tampered($$insert into sor.agent_events select tenant_id, stream_id, 99, sor.uuid_v7(), run_id, turn_no, tool_call_id, message_id, 'test.forged', actor_kind, actor, on_behalf_of, payload,
     clock_timestamp(), hash, hash from events_test.target where seq = 5$$);
 select events_test.tampered($$update sor.agent_events e set seq = e.seq + 1000 from events_test.target t where (e.tenant_id, e.stream_id, e.seq) = (t.tenant_id, t.stream_id, t.seq) and t.seq in (3, 4);
-    update sor.agent_events e set seq = 1007 - e.seq where seq > 1000 and tenant_id = '00000000-0000-7000-8000-00000000e0b2'$$);
+    update sor.agent_events e set seq = 1007 - e.seq where seq > 1000 and tenant_id = '00000000-0000-7000-8000-00000000eeb2'$$);
 select events_test.tampered($$with two as (select * from events_test.target where seq in (3, 4)) update sor.agent_events e set id = t.id, event_type = t.event_type, payload = t.payload, created_at = t.created_at,
     hash = t.hash, prev_hash = t.prev_hash from two t where (e.tenant_id, e.stream_id) = (t.tenant_id, t.stream_id) and e.seq = 7 - t.seq$$);
 -- but the end of a stream is missed only by one who has kept its head
@@ -228,14 +228,13 @@ create trigger append_only_rows before update or delete on events_test."Log ' ""
 select sor.protect_append_only('events_test."Log '' ""1"');
 delete from events_test."Log ' ""1" where id = 2;
 drop trigger append_only_rows on events_test."Log ' ""1";
-create trigger append_only_rows before update of id on events_test."Log ' ""1" for each row execute function sor.refuse_change();
+create trigger append_only_rows before update of id or delete on events_test."Log ' ""1" for each row execute function sor.refuse_change();
 select sor.protect_append_only('events_test."Log '' ""1"');
 update events_test."Log ' ""1" set line = 'x' where id = 2;
 -- partitions, those made later included for rows; a cascade from elsewhere
 create table events_test.parted (id int, at int) partition by range (at);
 create table events_test.parted_1 partition of events_test.parted for values from (0) to (10);
 select sor.protect_append_only('events_test.parted');
-select sor.protect_append_only('events_test.parted_1'), sor.protect_append_only('events_test.parted');
 create table events_test.parted_2 partition of events_test.parted for values from (10) to (20);
 insert into events_test.parted values (1, 1), (2, 11);
 update events_test.parted set id = 3;
@@ -243,6 +242,7 @@ delete from events_test.parted_1;
 delete from events_test.parted_2;
 truncate events_test.parted;
 truncate events_test.parted_1;
+select sor.protect_append_only('events_test.parted_1'), sor.protect_append_only('events_test.parted');
 set session_replication_role = replica;
 delete from events_test.parted_1;
 delete from events_test.parted_2;
@@ -299,9 +299,9 @@ begin
     end loop;
 end $$;
 set synchronous_commit = off;
-call events_test.commits($$select sor.append_event('00000000-0000-7000-8000-00000000e0b2', 'test.durable', '{}')$$, 50);
+call events_test.commits($$select sor.append_event('00000000-0000-7000-8000-00000000eeb2', 'test.durable', '{}')$$, 50);
 -- in a subtransaction that ended well
-call events_test.commits($$do 'begin perform sor.append_event(''00000000-0000-7000-8000-00000000e0b2'', ''test.durable'', ''{}''); exception when others then raise; end'$$, 20);
+call events_test.commits($$do 'begin perform sor.append_event(''00000000-0000-7000-8000-00000000eeb2'', ''test.durable'', ''{}''); exception when others then raise; end'$$, 20);
 -- the control: the check sees commits that were not waited for, also in this session
 create procedure events_test.some_unflushed() language plpgsql as $$
 declare flushed int;

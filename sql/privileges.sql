@@ -2,6 +2,7 @@
 -- a new function or table is a new line there, reviewed as such. contract stands for the published table of roles.
 set client_min_messages = warning;
 create extension if not exists sor;
+\pset format unaligned
 
 select p.oid::regprocedure as function,
        has_function_privilege('public', p.oid, 'execute') as public, has_function_privilege('sor_worker', p.oid, 'execute') as worker,
