@@ -242,7 +242,7 @@ private:
         context_.log.error(db::Error(sqlstate, text_of(failure, "status") == "refused" ? "a call for an item was refused" : "a call for an item failed",
                                      "Item \"" + item.id + "\" of tenant \"" + tenant_.name + "\" goes back to the queue: " + message + with_detail(error),
                                      text_of(error, "hint"), std::source_location::current()));
-        returned.push_back({&item, again ? std::string() : sqlstate + ": " + message});
+        returned.push_back({&item, sqlstate + ": " + message});
     }
 
     void lost(const protocol::Item& item, const std::string& message) {
