@@ -13,6 +13,7 @@ using bridge::in;
 using bridge::in_time;
 
 const char* const unanswered = "the lease ended without an answer, as often as the item may be tried";
+const char* const lease_expiry = "lease expiry";
 
 namespace {
 
@@ -24,6 +25,10 @@ void append_event(const char* type, const char* queue, const char* item_id, cons
     events::event e = events::from_here(stream, type, payload);
     if (actor != nullptr)
         e.actor = actor;
+    if (actor == lease_expiry) {
+        e.actor_kind = "system";
+        e.on_behalf_of = nullptr;
+    }
     events::append(e);
 }
 
@@ -71,7 +76,7 @@ claimed claim(const char* name, const char* worker, int max, int64 lease) {
         ListCell* cell;
         foreach (cell, taken.exhausted) {
             const auto* r = static_cast<ready::row*>(lfirst(cell));
-            bury(q->name, *r, r->claimed_by, unanswered);
+            bury(q->name, *r, lease_expiry, unanswered);
         }
         claimed out = {taken.items, taken.count ? read_items(*q, taken.items, taken.count) : nullptr, 0, taken.until};
         for (int i = 0; i < taken.count; ++i) {

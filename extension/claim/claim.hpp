@@ -27,7 +27,8 @@ void requeue(const char* queue, const char* item_id);
 // A time to wait after that attempt failed, in microseconds.
 int64 random_backoff(int64 base, int attempt);
 
-// What is recorded of an item that came back unanswered as often as it may be tried.
+// What is recorded of an item that came back unanswered as often as it may be tried, and by whom.
 extern const char* const unanswered;
+extern const char* const lease_expiry;
 
 } // namespace sor::claim

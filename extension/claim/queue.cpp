@@ -450,8 +450,9 @@ SOR_FUNCTION(register_queue) {
                           psprintf("Its table is %s.", former->target), "Give another name.");
         is_new = !claim::has_triggers(relid, name);
     });
-    if (is_new) // with the caller's own rights
-        bridge::with_spi([&](MemoryContext) { claim::create_triggers(relid, name, q.key_column, order_column); });
+    // With the caller's own rights. Again for a queue that is registered already: a restore may have left its triggers
+    // enabled for ordinary sessions alone.
+    bridge::with_spi([&](MemoryContext) { claim::create_triggers(relid, name, q.key_column, order_column); });
     context::administration(context::system_tenant, "user", [&](MemoryContext) {
         const char* target = bridge::qualified_name(relid);
         static bridge::statement save("insert into sor.queues (name, target, key_column, order_key, max_attempts, backoff_base)"
@@ -462,7 +463,7 @@ SOR_FUNCTION(register_queue) {
         save.run(in(name), in(target), in(q.key_column), in(order_column), in(max_attempts), in(backoff_base));
         CacheInvalidateRelcacheByRelid(relid); // a kept plan was made for the former registration
         static bridge::statement describe("select pg_catalog.jsonb_build_object('kind', 'queue', 'name', $1, 'target', $2, 'key', $3,"
-                                          " 'order_key', $4, 'max_attempts', $5, 'backoff_base', $6::text)",
+                                          " 'order_key', $4, 'max_attempts', $5, 'backoff_seconds', extract(epoch from $6))",
                                           {TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, INTERVALOID});
         events::append_system("registered", describe.run(in(name), in(target), in(q.key_column), in(order_column), in(max_attempts), in(backoff_base)).json(0, 1));
         if (is_new)

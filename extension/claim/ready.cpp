@@ -195,7 +195,7 @@ taken take(const char* queue, const char* worker, int max, int64 lease, int max_
             if (done.count != static_cast<uint64>(handed))
                 elog(ERROR, "%d rows of queue \"%s\" were locked, " UINT64_FORMAT " handed out", handed, queue, done.count);
         }
-        if (parked + given_up == 0 || n < static_cast<size_t>(limit))
+        if (parked + given_up == 0)
             break;
         limit = limit < most_looked_at / 10 ? most_looked_at / 10 : most_looked_at;
     }

@@ -53,7 +53,7 @@ bridge::json_writer& begin_payload(bridge::json_writer& w, const message& m, con
 }
 
 // Of a message already removed from the ready table.
-void bury(const pg_uuid_t& id, const ready::row& r, const char* error, bool permanent) {
+void bury(const pg_uuid_t& id, const ready::row& r, const char* actor, const char* error, bool permanent) {
     static bridge::statement mark("update sor.outbox set status = 'dead', attempts = $3, last_error = $4, claim_token = $5"
                                   " where tenant_id = $1 and id = $2 returning " MESSAGE_COLUMNS,
                                   {UUIDOID, UUIDOID, INT4OID, TEXTOID, INT8OID});
@@ -63,7 +63,7 @@ void bury(const pg_uuid_t& id, const ready::row& r, const char* error, bool perm
     const message m = message_of(id, row);
     bridge::json_writer payload;
     begin_payload(payload, m, r).field("error", error).field("permanent", permanent).end();
-    append_event("outbox.dead", m, r.claimed_by, payload.done());
+    append_event("outbox.dead", m, actor, payload.done());
 }
 
 pg_uuid_t id_of(const char* item_id) {
@@ -165,7 +165,7 @@ void mark_failed(const pg_uuid_t& id, int64 token, const char* error, bool perma
     const ready::row held = ready::lock_held(outbox_queue, item_id, token);
     if (permanent || held.attempt >= most_attempts) {
         ready::remove(outbox_queue, item_id);
-        bury(id, held, error, permanent);
+        bury(id, held, held.claimed_by, error, permanent);
         return;
     }
     const TimestampTz again = GetCurrentTimestamp() + claim::random_backoff(backoff_base, held.attempt);
@@ -255,7 +255,7 @@ SOR_FUNCTION(claim_outbox) {
             ListCell* cell;
             foreach (cell, taken.exhausted) {
                 const auto* r = static_cast<claim::ready::row*>(lfirst(cell));
-                outbox::bury(outbox::id_of(r->item_id), *r, claim::unanswered, false);
+                outbox::bury(outbox::id_of(r->item_id), *r, claim::lease_expiry, claim::unanswered, false);
             }
             if (taken.count == 0)
                 return;
