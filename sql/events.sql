@@ -13,7 +13,8 @@ create role events_app in role sor_app;
 create role events_auditor in role sor_auditor;
 create role events_operator in role sor_operator;
 create role events_owner;
-select sor.grant_tenant('events_app', :a, null, '{user,agent}'), sor.grant_tenant('events_app', :b), sor.grant_tenant('events_auditor', :a) \g /dev/null
+create role events_relay in role sor_app, sor_relay;
+select sor.grant_tenant('events_app', :a, null, '{user,agent}'), sor.grant_tenant('events_app', :b), sor.grant_tenant('events_auditor', :a), sor.grant_tenant('events_relay', :b) \g /dev/null
 
 -- the bytes that a hash covers
 create function events_test.maybe(value bytea) returns bytea language sql immutable as $$ select coalesce('\x01'::bytea || value, '\x00') $$;
@@ -110,6 +111,15 @@ select sor.set_context(:a, null, 'agent') \g /dev/null
 select sor.append_event(:a, 'test.by_agent', 'null') > 0 as appended;
 select sor.append_event(:a, 'test.large', (select jsonb_agg(md5(n::text)) from generate_series(1, 50000) n)) > 0 as appended;
 commit;
+-- what a relay did as the system does not make its caller one
+set role events_relay;
+begin;
+select count(*) from sor.claim_outbox(:b, 'relay', 1, '1 minute');
+select sor.append_event(:b, 'test.by_relay', '{}') > 0 as appended, sor.current_actor_kind();
+commit;
+reset role;
+select actor_kind, actor from events_test.tenants_stream where tenant_id = :b and event_type = 'test.by_relay';
+set role events_app;
 -- of a run: stream, turn and call
 begin;
 select sor.set_context(:a, :eve, 'agent') \g /dev/null
@@ -318,7 +328,7 @@ show synchronous_commit;
 reset synchronous_commit;
 select * from events_test.faults;
 
-select sor.revoke_tenant('events_app', :a), sor.revoke_tenant('events_app', :b), sor.revoke_tenant('events_auditor', :a) \g /dev/null
+select sor.revoke_tenant('events_app', :a), sor.revoke_tenant('events_app', :b), sor.revoke_tenant('events_auditor', :a), sor.revoke_tenant('events_relay', :b) \g /dev/null
 set client_min_messages = error;
 drop schema events_test cascade;
-drop role events_app, events_auditor, events_operator, events_owner;
+drop role events_relay, events_app, events_auditor, events_operator, events_owner;
