@@ -39,8 +39,8 @@ constexpr TimestampTz in_front = DT_NOBEGIN;
 // After a row was removed from that place of its order_value: if it was the first, the next one may be handed out.
 void let_next_pass(const char* queue, const char* order_value, TimestampTz order_at, const char* item_id) {
     // The lock comes first and always: a claim that is about to park that row because it still saw the removed one
-    // holds it, and what it did is seen only after its end. Not when another row is before both, though: its removal
-    // will do this, and waiting for a lock in both directions would be a deadlock.
+    // holds it, and what it did is seen only after its end. Only a later row is locked, so that removals wait for each
+    // other in one direction. When another row is before both, its removal will do this.
     static bridge::statement first(
         "select r.item_id, r.available_at = 'infinity' from sor.ready r"
         " where r.tenant_id = $1 and r.queue = $2 and r.order_value = $3 and (r.order_at, r.item_id) > ($4, $5)"
