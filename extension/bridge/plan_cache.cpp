@@ -44,7 +44,8 @@ result statement::execute(const value* values, int count, reading snapshot) {
     if (count != count_)
         elog(ERROR, "%d values for %d parameters of: %s", count, count_, sql_);
     if (plan_ == nullptr) {
-        SPIPlanPtr plan = SPI_prepare(sql_, count_, types_);
+        // Generic from its first use: planning it for five sets of values costs more than it could gain.
+        SPIPlanPtr plan = SPI_prepare_cursor(sql_, count_, types_, CURSOR_OPT_GENERIC_PLAN);
         if (plan == nullptr)
             elog(ERROR, "SPI_prepare failed: %s: %s", SPI_result_code_string(SPI_result), sql_);
         if (SPI_keepplan(plan) != 0)

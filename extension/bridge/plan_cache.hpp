@@ -13,6 +13,8 @@ namespace sor::bridge {
 
 // Runs f, which plans and executes statements, so that a table is read by index however small it looks: a kept plan
 // made while a table is nearly empty, as queues are every night, would read all of it sequentially once it has grown.
+// A list of keys is looked up key by key, or by a lateral subquery with a LIMIT, for the same reason: a join would be
+// turned round while the table looks small.
 template <guarded F>
 void by_index(F&& f) {
     const bool seqscan = enable_seqscan;

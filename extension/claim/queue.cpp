@@ -334,12 +334,11 @@ Jsonb** read_items(const queue& q, const ready::row* items, int count) {
             const Oid type = get_atttype(q.relid, get_attnum(q.relid, q.key_column));
             // Converted in a subquery of its own: a text that a type's input reads could fail, so row security would not
             // let the comparison be an index condition.
-            return {psprintf("select i.n, %s"
-                             "  from (select g.item_id::%s as id, g.n from pg_catalog.unnest($2) with ordinality as g(item_id, n) offset 0) i"
-                             "  join %s t on t.tenant_id = $1 and t.%s = i.id",
-                             idempotency::row_expression(q.relid, "t"),
+            return {psprintf("select i.n, v.item"
+                             "  from (select g.item_id::%s as id, g.n from pg_catalog.unnest($2) with ordinality as g(item_id, n) offset 0) i,"
+                             "       lateral (select %s as item from %s t where t.tenant_id = $1 and t.%s = i.id limit 1) v",
                              format_type_extended(type, -1, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY),
-                             bridge::qualified_name(q.relid), quote_identifier(q.key_column)),
+                             idempotency::row_expression(q.relid, "t"), bridge::qualified_name(q.relid), quote_identifier(q.key_column)),
                     types, 2};
         });
         bridge::result found;

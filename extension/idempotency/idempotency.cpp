@@ -318,15 +318,6 @@ void write_or_halve(batch& b, int from, int to) {
     write_or_halve(b, middle, to);
 }
 
-ArrayType* uuid_array(const request* requests, int count, request::state_t of, bool with_response, int* n) {
-    auto* keys = static_cast<Datum*>(palloc(sizeof(Datum) * static_cast<size_t>(count)));
-    *n = 0;
-    for (int i = 0; i < count; ++i)
-        if (requests[i].state == of && (of == request::unknown || (requests[i].response != nullptr) == with_response))
-            keys[(*n)++] = UUIDPGetDatum(&requests[i].key);
-    return construct_array(keys, *n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR);
-}
-
 } // namespace
 
 // ---------------------------------------------------------------- registered tables
@@ -471,24 +462,21 @@ fingerprint fingerprint_of(const char* operation, const pg_uuid_t* user, const J
 }
 
 void look_up(request* requests, int count) {
-    int unknown;
-    const ArrayType* keys = uuid_array(requests, count, request::unknown, false, &unknown);
-    if (unknown == 0)
-        return;
-    static bridge::statement find("select key, fingerprint, response from sor.idempotency_keys"
-                                  " where tenant_id = $1 and key = any ($2) and expires_at > $3",
-                                  {UUIDOID, UUIDARRAYOID, TIMESTAMPTZOID});
-    const auto found = find.run(in(context::required_tenant()), in(keys), bridge::in_time(GetCurrentTimestamp()));
-    for (uint64 row = 0; row < found.count; ++row)
-        for (int i = 0; i < count; ++i) {
-            request& r = requests[i];
-            if (r.state != request::unknown || !bridge::equal(r.key, found.uuid(row, 1)))
-                continue;
-            const bool same = memcmp(VARDATA_ANY(DatumGetByteaPP(found.datum(row, 2))), r.print.bytes, bridge::digest_size) == 0;
+    static bridge::statement find("select fingerprint, response, expires_at from sor.idempotency_keys where tenant_id = $1 and key = $2",
+                                  {UUIDOID, UUIDOID});
+    const TimestampTz now = GetCurrentTimestamp();
+    for (int i = 0; i < count; ++i) {
+        request& r = requests[i];
+        if (r.state != request::unknown)
+            continue;
+        const auto found = find.run(in(context::required_tenant()), in(r.key));
+        if (!found.empty() && found.time(0, 3) > now) {
+            const bool same = memcmp(VARDATA_ANY(DatumGetByteaPP(found.datum(0, 1))), r.print.bytes, bridge::digest_size) == 0;
             r.state = same ? request::replay : request::mismatch;
-            r.response = same ? found.json(row, 3) : nullptr;
-            break;
+            r.response = same ? DatumGetJsonbPCopy(found.datum(0, 2)) : nullptr;
         }
+        found.free();
+    }
 }
 
 void reserve(request* requests, int count) {
@@ -542,27 +530,17 @@ void reserve(request* requests, int count) {
 }
 
 void settle(const request* requests, int count) {
-    int answered;
-    const ArrayType* keys = uuid_array(requests, count, request::mine, true, &answered);
-    if (answered > 0) {
-        auto* responses = static_cast<Datum*>(palloc(sizeof(Datum) * static_cast<size_t>(count)));
-        int n = 0;
-        for (int i = 0; i < count; ++i)
-            if (requests[i].state == request::mine && requests[i].response != nullptr)
-                responses[n++] = JsonbPGetDatum(requests[i].response);
-        static bridge::statement store(
-            "update sor.idempotency_keys k set response = r.response"
-            "  from rows from (pg_catalog.unnest($2), pg_catalog.unnest($3)) as r(key, response)"
-            " where k.tenant_id = $1 and k.key = r.key",
-            {UUIDOID, UUIDARRAYOID, JSONBARRAYOID});
-        store.run(in(context::required_tenant()), in(keys), in(construct_array(responses, n, JSONBOID, -1, false, TYPALIGN_INT)));
-    }
-    int unanswered;
-    keys = uuid_array(requests, count, request::mine, false, &unanswered);
-    if (unanswered > 0) {
-        static bridge::statement forget("delete from sor.idempotency_keys where tenant_id = $1 and key = any ($2)",
-                                        {UUIDOID, UUIDARRAYOID});
-        forget.run(in(context::required_tenant()), in(keys));
+    static bridge::statement store("update sor.idempotency_keys set response = $3 where tenant_id = $1 and key = $2",
+                                   {UUIDOID, UUIDOID, JSONBOID});
+    static bridge::statement forget("delete from sor.idempotency_keys where tenant_id = $1 and key = $2", {UUIDOID, UUIDOID});
+    for (int i = 0; i < count; ++i) {
+        const request& r = requests[i];
+        if (r.state != request::mine)
+            continue;
+        if (r.response != nullptr)
+            store.run(in(context::required_tenant()), in(r.key), in(r.response));
+        else
+            forget.run(in(context::required_tenant()), in(r.key));
     }
 }
 
