@@ -50,7 +50,7 @@ sub load { my ($month, $file) = @_; return $world->load_ok($file, '--tenant-from
 load($_, $files{$_}) for @months;
 my $per_tenant = sub {
 	my ($table) = @_;
-	return $world->sql("SELECT lower(t.name), count(*), sum(x.amount)::numeric(14, 2) FROM sor.tenants t JOIN reconciler.$table x USING (tenant_id) GROUP BY 1 ORDER BY 1 COLLATE \"C\"");
+	return $world->sql("SELECT lower(t.name), count(*), sum(x.amount)::numeric(14, 2) FROM sor.tenants t JOIN reconciler.$table x USING (tenant_id) GROUP BY 1 ORDER BY lower(t.name) COLLATE \"C\"");
 };
 is($per_tenant->('pending_transactions'), $census, 'every row is loaded for its tenant, to the penny');
 
