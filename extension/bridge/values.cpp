@@ -48,6 +48,23 @@ Datum arguments::required(int n, const char* name) const {
     return call_->args[n].value;
 }
 
+array_builder::array_builder(const element_type& type, int most)
+    : type_(type), values_(static_cast<Datum*>(palloc(sizeof(Datum) * static_cast<size_t>(most)))),
+      nulls_(static_cast<bool*>(palloc(sizeof(bool) * static_cast<size_t>(most)))) {}
+
+void array_builder::add(const value& v) {
+    values_[count_] = v.datum;
+    nulls_[count_++] = v.null;
+}
+
+ArrayType* array_builder::done() const {
+    if (count_ == 0)
+        return construct_empty_array(type_.type);
+    int dimension = count_;
+    int bound = 1;
+    return construct_md_array(values_, nulls_, 1, &dimension, &bound, type_.type, type_.length, type_.by_value, type_.alignment);
+}
+
 int64 bounded_interval(const Interval* interval, int64 least, int64 most, const char* name) {
     int64 micros;
     if (interval->month != 0 || __builtin_mul_overflow(static_cast<int64>(interval->day), USECS_PER_DAY, &micros) ||

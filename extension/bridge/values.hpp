@@ -71,6 +71,34 @@ private:
     FunctionCallInfo call_;
 };
 
+// An array column for a statement that writes many rows with unnest.
+struct element_type {
+    Oid type;
+    int16 length;
+    bool by_value;
+    char alignment;
+};
+constexpr element_type array_of_uuid = {UUIDOID, UUID_LEN, false, TYPALIGN_CHAR};
+constexpr element_type array_of_text = {TEXTOID, -1, false, TYPALIGN_INT};
+constexpr element_type array_of_bytea = {BYTEAOID, -1, false, TYPALIGN_INT};
+constexpr element_type array_of_jsonb = {JSONBOID, -1, false, TYPALIGN_INT};
+constexpr element_type array_of_interval = {INTERVALOID, sizeof(Interval), false, TYPALIGN_DOUBLE};
+constexpr element_type array_of_int4 = {INT4OID, 4, true, TYPALIGN_INT};
+constexpr element_type array_of_int8 = {INT8OID, 8, true, TYPALIGN_DOUBLE};
+constexpr element_type array_of_timestamptz = {TIMESTAMPTZOID, 8, true, TYPALIGN_DOUBLE};
+class array_builder {
+public:
+    array_builder(const element_type& type, int most);
+    void add(const value& v);
+    ArrayType* done() const;
+
+private:
+    element_type type_;
+    Datum* values_;
+    bool* nulls_;
+    int count_ = 0;
+};
+
 // Microseconds of an interval of days and smaller units; raises 22023 when it is not within [least, most] or has months.
 int64 bounded_interval(const Interval* interval, int64 least, int64 most, const char* name);
 constexpr int64 second = USECS_PER_SEC;

@@ -13,8 +13,7 @@ create table sor.ready (
     run_id uuid,
     order_value text,
     order_at timestamptz,
-    primary key (tenant_id, queue, item_id),
-    check ((order_value is null) = (order_at is null))
+    primary key (tenant_id, queue, item_id)
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0,
         autovacuum_analyze_scale_factor = 0.2);
 create index ready_due on sor.ready (tenant_id, queue, available_at);

@@ -35,6 +35,41 @@ struct head {
 HTAB* heads = nullptr; // in TopTransactionContext
 bool durable = false;
 
+// ---------------------------------------------------------------- events held back
+
+// While a batch is open its events are stamped and chained at once, but written together when it closes: one statement
+// for hundreds of rows. What a subtransaction held back goes with it when it aborts.
+constexpr int columns = 16;
+struct held_event {
+    Datum values[columns];
+    bool nulls[columns];
+    int nest_level;
+    head at; // the stream's head after it
+};
+held_event* held = nullptr; // in TopTransactionContext, as what it points to
+int held_count = 0;
+int held_room = 0;
+int batch_level = 0; // nest level of the open batch; 0: none
+
+void drop_batch() {
+    held = nullptr;
+    held_count = held_room = batch_level = 0;
+}
+
+void drop_held_since(int level) {
+    while (held_count > 0 && held[held_count - 1].nest_level >= level)
+        --held_count;
+    if (batch_level >= level)
+        batch_level = 0;
+}
+
+void keep_held_for_parent(int level) {
+    for (int i = held_count; i-- > 0 && held[i].nest_level >= level;)
+        held[i].nest_level = level - 1;
+    if (batch_level >= level)
+        batch_level = level - 1;
+}
+
 void forget_heads() {
     if (heads != nullptr)
         hash_destroy(heads);
@@ -52,6 +87,7 @@ void at_transaction_event(XactEvent event, void*) {
     case XACT_EVENT_ABORT:
     case XACT_EVENT_PREPARE:
         heads = nullptr; // its memory ends with the transaction
+        drop_batch();
         durable = false;
         break;
     default:
@@ -60,8 +96,13 @@ void at_transaction_event(XactEvent event, void*) {
 }
 
 void at_subtransaction_event(SubXactEvent event, SubTransactionId, SubTransactionId, void*) {
-    if (event == SUBXACT_EVENT_ABORT_SUB)
+    const int level = GetCurrentTransactionNestLevel();
+    if (event == SUBXACT_EVENT_ABORT_SUB) {
         forget_heads();
+        drop_held_since(level);
+    } else if (event == SUBXACT_EVENT_COMMIT_SUB) {
+        keep_held_for_parent(level);
+    }
 }
 
 void watch_transactions() {
@@ -91,6 +132,11 @@ void load_head(head& h) {
                                   {UUIDOID, UUIDOID});
     h.seq = 0;
     memset(h.hash, 0, hash_size);
+    for (int i = held_count; i-- > 0;)
+        if (memcmp(&held[i].at.key, &h.key, sizeof(head_key)) == 0) {
+            h = held[i].at;
+            return;
+        }
     const auto found = last.run_latest(in(h.key.tenant), in(h.key.stream));
     if (found.empty())
         return;
@@ -109,6 +155,40 @@ void hash_record(const record& r, const unsigned char* prev_hash, unsigned char*
 }
 
 const unsigned char* bytes_of(const pg_uuid_t* id) { return id ? id->data : nullptr; }
+
+#define EVENT_COLUMNS                                                                                                  \
+    "tenant_id, stream_id, seq, id, run_id, turn_no, tool_call_id, message_id, event_type, actor_kind, actor,"         \
+    " on_behalf_of, payload, created_at, prev_hash, hash"
+
+constexpr bridge::element_type event_columns[columns] = {
+    bridge::array_of_uuid, bridge::array_of_uuid, bridge::array_of_int8, bridge::array_of_uuid, bridge::array_of_uuid,
+    bridge::array_of_int4, bridge::array_of_uuid, bridge::array_of_uuid, bridge::array_of_text, bridge::array_of_text,
+    bridge::array_of_text, bridge::array_of_uuid, bridge::array_of_jsonb, bridge::array_of_timestamptz,
+    bridge::array_of_bytea, bridge::array_of_bytea};
+
+constinit bridge::statement insert_statement("insert into sor.agent_events (" EVENT_COLUMNS
+                                   ") values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+                                   {UUIDOID, UUIDOID, INT8OID, UUIDOID, UUIDOID, INT4OID, UUIDOID, UUIDOID, TEXTOID, TEXTOID,
+                                    TEXTOID, UUIDOID, JSONBOID, TIMESTAMPTZOID, BYTEAOID, BYTEAOID});
+
+void hold(const bridge::value* row, const head& at) {
+    const MemoryContext here = MemoryContextSwitchTo(TopTransactionContext);
+    if (held_count == held_room) {
+        const int room = held_room ? 2 * held_room : 64;
+        const Size size = sizeof(held_event) * static_cast<Size>(room);
+        held = static_cast<held_event*>(held ? repalloc_huge(held, size) : MemoryContextAllocHuge(TopTransactionContext, size));
+        held_room = room;
+    }
+    held_event& e = held[held_count];
+    for (int i = 0; i < columns; ++i) {
+        e.nulls[i] = row[i].null;
+        e.values[i] = row[i].null ? 0 : datumCopy(row[i].datum, event_columns[i].by_value, event_columns[i].length);
+    }
+    e.nest_level = GetCurrentTransactionNestLevel();
+    e.at = at;
+    ++held_count;
+    MemoryContextSwitchTo(here);
+}
 
 // Stamps, chains and inserts; h is the head before and after.
 void insert_after(head& h, const event& e) {
@@ -136,18 +216,17 @@ void insert_after(head& h, const event& e) {
     unsigned char hash[hash_size];
     hash_record(r, h.hash, hash);
 
-    static bridge::statement insert(
-        "insert into sor.agent_events (tenant_id, stream_id, seq, id, run_id, turn_no, tool_call_id, message_id,"
-        " event_type, actor_kind, actor, on_behalf_of, payload, created_at, prev_hash, hash)"
-        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
-        {UUIDOID, UUIDOID, INT8OID, UUIDOID, UUIDOID, INT4OID, UUIDOID, UUIDOID, TEXTOID, TEXTOID, TEXTOID, UUIDOID,
-         JSONBOID, TIMESTAMPTZOID, BYTEAOID, BYTEAOID});
-    insert.run(in(tenant), in(e.stream), in(seq), in(id), in(e.run), e.turn_no ? in(e.turn_no) : bridge::value::none(),
-               in(e.tool_call), in(e.message), in(e.type), in(e.actor_kind), in(e.actor), in(e.on_behalf_of),
-               in(payload), bridge::in_time(now), in(bridge::to_bytea(h.hash)), in(bridge::to_bytea(hash)));
+    const bridge::value row[columns] = {
+        in(tenant), in(e.stream), in(seq), in(id), in(e.run), e.turn_no ? in(e.turn_no) : bridge::value::none(), in(e.tool_call),
+        in(e.message), in(e.type), in(e.actor_kind), in(e.actor), in(e.on_behalf_of), in(payload), bridge::in_time(now),
+        in(bridge::to_bytea(h.hash)), in(bridge::to_bytea(hash))};
     h.seq = seq;
     h.id = id;
     memcpy(h.hash, hash, hash_size);
+    if (batch_level > 0)
+        hold(row, h);
+    else
+        insert_statement.execute(row, columns);
     require_durable_commit();
 }
 
@@ -201,6 +280,38 @@ void append_first(const event& e) {
     h.key.tenant = context::required_tenant();
     h.key.stream = e.stream;
     insert_after(h, e);
+}
+
+void open_batch() {
+    watch_transactions();
+    if (batch_level == 0)
+        batch_level = GetCurrentTransactionNestLevel();
+}
+
+void close_batch() {
+    batch_level = 0;
+    if (held_count == 0)
+        return;
+    static bridge::statement insert(
+        "insert into sor.agent_events (" EVENT_COLUMNS ") select * from rows from (pg_catalog.unnest($1), pg_catalog.unnest($2),"
+        " pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7),"
+        " pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10), pg_catalog.unnest($11), pg_catalog.unnest($12),"
+        " pg_catalog.unnest($13), pg_catalog.unnest($14), pg_catalog.unnest($15), pg_catalog.unnest($16)) as e",
+        {UUIDARRAYOID, UUIDARRAYOID, INT8ARRAYOID, UUIDARRAYOID, UUIDARRAYOID, INT4ARRAYOID, UUIDARRAYOID, UUIDARRAYOID,
+         TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, UUIDARRAYOID, JSONBARRAYOID, TIMESTAMPTZARRAYOID, BYTEAARRAYOID, BYTEAARRAYOID});
+    bridge::value arrays[columns];
+    for (int c = 0; c < columns; ++c) {
+        bridge::array_builder column(event_columns[c], held_count);
+        for (int i = 0; i < held_count; ++i)
+            column.add({held[i].values[c], held[i].nulls[c]});
+        arrays[c] = in(column.done());
+    }
+    insert.execute(arrays, columns);
+    for (int c = 0; c < columns; ++c)
+        for (int i = 0; i < held_count && !event_columns[c].by_value; ++i)
+            if (!held[i].nulls[c])
+                pfree(DatumGetPointer(held[i].values[c]));
+    held_count = 0;
 }
 
 pg_uuid_t lock_stream(stream_kind kind, const char* subject) {

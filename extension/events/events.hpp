@@ -31,6 +31,11 @@ int64 append(const event& e);
 // Same for the first event of a stream minted in this very call: nothing is read.
 void append_first(const event& e);
 
+// Between the two, events are chained at once and written together by close_batch, within the same frame. Nothing in
+// between reads what it appended from the table.
+void open_batch();
+void close_batch();
+
 enum class stream_kind { tenant, item, system };
 // The stream of a thing that has no row to lock, made at first use and locked until the transaction ends.
 pg_uuid_t lock_stream(stream_kind kind, const char* subject);

@@ -481,19 +481,17 @@ void look_up(request* requests, int count) {
 
 void reserve(request* requests, int count) {
     for (int round = 0; round < 10; ++round) {
-        const auto n = static_cast<size_t>(count);
-        auto* keys = static_cast<Datum*>(palloc(sizeof(Datum) * n));
-        auto* operations = static_cast<Datum*>(palloc(sizeof(Datum) * n));
-        auto* prints = static_cast<Datum*>(palloc(sizeof(Datum) * n));
-        auto* ttls = static_cast<Datum*>(palloc(sizeof(Datum) * n));
+        bridge::array_builder keys(bridge::array_of_uuid, count), operations(bridge::array_of_text, count),
+            prints(bridge::array_of_bytea, count), ttls(bridge::array_of_interval, count);
         int wanted = 0;
         for (int i = 0; i < count; ++i) {
-            if (requests[i].state != request::unknown)
+            const request& r = requests[i];
+            if (r.state != request::unknown)
                 continue;
-            keys[wanted] = UUIDPGetDatum(&requests[i].key);
-            operations[wanted] = CStringGetTextDatum(requests[i].operation);
-            prints[wanted] = PointerGetDatum(bridge::to_bytea(requests[i].print.bytes));
-            ttls[wanted] = IntervalPGetDatum(requests[i].ttl);
+            keys.add(in(r.key));
+            operations.add(in(r.operation));
+            prints.add(in(bridge::to_bytea(r.print.bytes)));
+            ttls.add(in(r.ttl));
             ++wanted;
         }
         if (wanted == 0)
@@ -509,12 +507,8 @@ void reserve(request* requests, int count) {
             "   where k.expires_at <= $6"
             " returning k.key",
             {UUIDOID, UUIDARRAYOID, TEXTARRAYOID, BYTEAARRAYOID, INTERVALARRAYOID, TIMESTAMPTZOID});
-        const auto mine = claim.run(in(context::required_tenant()),
-                                    in(construct_array(keys, wanted, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)),
-                                    in(construct_array(operations, wanted, TEXTOID, -1, false, TYPALIGN_INT)),
-                                    in(construct_array(prints, wanted, BYTEAOID, -1, false, TYPALIGN_INT)),
-                                    in(construct_array(ttls, wanted, INTERVALOID, sizeof(Interval), false, TYPALIGN_DOUBLE)),
-                                    bridge::in_time(GetCurrentTimestamp()));
+        const auto mine = claim.run(in(context::required_tenant()), in(keys.done()), in(operations.done()), in(prints.done()),
+                                    in(ttls.done()), bridge::in_time(GetCurrentTimestamp()));
         for (uint64 row = 0; row < mine.count; ++row)
             for (int i = 0; i < count; ++i)
                 if (requests[i].state == request::unknown && bridge::equal(requests[i].key, mine.uuid(row, 1))) {

@@ -395,25 +395,49 @@ void extend_lease(const run& locked, TimestampTz until) {
     extend.run(in(context::required_tenant()), in(locked.id), bridge::in_time(until));
 }
 
-void record_call(const call& made) {
+void record_calls(const call* made, int count) {
+    // One statement for all of them: a batch records hundreds.
     static bridge::statement insert(
-        "insert into sor.tool_calls (tenant_id, id, run_id, turn_no, request_id, tool, arguments, status, response, error,"
-        " user_id, started_at, finished_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-        {UUIDOID, UUIDOID, UUIDOID, INT4OID, UUIDOID, TEXTOID, JSONBOID, TEXTOID, JSONBOID, JSONBOID, UUIDOID, TIMESTAMPTZOID,
-         TIMESTAMPTZOID});
+        "insert into sor.tool_calls (tenant_id, run_id, turn_no, finished_at, id, request_id, tool, arguments, status, response, error,"
+        " user_id, started_at)"
+        " select $1, $2, $3, $4, c.* from rows from (pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7),"
+        " pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10), pg_catalog.unnest($11), pg_catalog.unnest($12),"
+        " pg_catalog.unnest($13)) as c",
+        {UUIDOID, UUIDOID, INT4OID, TIMESTAMPTZOID, UUIDARRAYOID, UUIDARRAYOID, TEXTARRAYOID, JSONBARRAYOID, TEXTARRAYOID,
+         JSONBARRAYOID, JSONBARRAYOID, UUIDARRAYOID, TIMESTAMPTZARRAYOID});
+    if (count == 0)
+        return;
+    const run& of = *made[0].of;
     const TimestampTz now = GetCurrentTimestamp();
-    insert.run(in(context::required_tenant()), in(made.id), in(made.of->id), in(made.turn_no), in(made.request_id), in(made.tool),
-               in(made.arguments), in(made.status), in(made.response), in(made.error), in(made.user),
-               bridge::in_time(made.started_at), bridge::in_time(now));
-    bridge::json_writer payload;
-    payload.object().field("tool", made.tool).field("request_id", made.request_id).field("arguments", made.arguments);
-    payload.field("status", made.status).field("response", made.response).field("error", made.error).field("user_id", made.user);
-    payload.key("started_at").time(made.started_at).key("finished_at").time(now).end();
-    const doer who = holder(made.of->worker, made.user);
-    const char* type = strcmp(made.status, "succeeded") == 0 ? "tool_call.succeeded"
-                       : strcmp(made.status, "failed") == 0  ? "tool_call.failed"
-                                                             : "tool_call.refused";
-    events::append(event_of(made.of->id, type, who, payload.done(), made.turn_no, &made.id));
+    bridge::array_builder ids(bridge::array_of_uuid, count), request_ids(bridge::array_of_uuid, count), tools(bridge::array_of_text, count),
+        arguments(bridge::array_of_jsonb, count), statuses(bridge::array_of_text, count), responses(bridge::array_of_jsonb, count),
+        errors(bridge::array_of_jsonb, count), users(bridge::array_of_uuid, count), started(bridge::array_of_timestamptz, count);
+    for (int i = 0; i < count; ++i) {
+        const call& c = made[i];
+        ids.add(in(c.id));
+        request_ids.add(in(c.request_id));
+        tools.add(in(c.tool));
+        arguments.add(in(c.arguments));
+        statuses.add(in(c.status));
+        responses.add(in(c.response));
+        errors.add(in(c.error));
+        users.add(in(c.user));
+        started.add(bridge::in_time(c.started_at));
+    }
+    insert.run(in(context::required_tenant()), in(of.id), in(made[0].turn_no), bridge::in_time(now), in(ids.done()), in(request_ids.done()),
+               in(tools.done()), in(arguments.done()), in(statuses.done()), in(responses.done()), in(errors.done()), in(users.done()),
+               in(started.done()));
+    for (int i = 0; i < count; ++i) {
+        const call& c = made[i];
+        bridge::json_writer payload;
+        payload.object().field("tool", c.tool).field("request_id", c.request_id).field("arguments", c.arguments);
+        payload.field("status", c.status).field("response", c.response).field("error", c.error).field("user_id", c.user);
+        payload.key("started_at").time(c.started_at).key("finished_at").time(now).end();
+        const char* type = strcmp(c.status, "succeeded") == 0 ? "tool_call.succeeded"
+                           : strcmp(c.status, "failed") == 0  ? "tool_call.failed"
+                                                              : "tool_call.refused";
+        events::append(event_of(of.id, type, holder(of.worker, c.user), payload.done(), c.turn_no, &c.id));
+    }
 }
 
 } // namespace sor::journal

@@ -25,7 +25,7 @@ void require_open_turn(const pg_uuid_t& run_id, int turn_no);
 // Moves the locked run's lease_until to `until` when that is later.
 void extend_lease(const run& locked, TimestampTz until);
 
-// One attempt of a tool call, as a row of tool_calls and as the event tool_call.<status> in the run's stream; the event
+// Attempts of tool calls, each as a row of tool_calls and as the event tool_call.<status> in the run's stream; the event
 // carries every column, so that the journal can be rebuilt from it. The run is locked.
 struct call {
     pg_uuid_t id;
@@ -40,6 +40,6 @@ struct call {
     const pg_uuid_t* user; // null: none
     TimestampTz started_at;
 };
-void record_call(const call& made);
+void record_calls(const call* made, int count); // of one run
 
 } // namespace sor::journal

@@ -48,7 +48,7 @@ create table sor.tool_calls (
     request_id uuid not null,
     tool text not null,
     arguments jsonb not null,
-    status text not null check (status in ('started', 'succeeded', 'failed', 'refused', 'unknown')),
+    status text not null,
     response jsonb,
     error jsonb,
     user_id uuid,

@@ -8,7 +8,7 @@ create table sor.outbox (
     destination text not null,
     payload jsonb not null,
     dedup_key text not null,
-    status text not null default 'pending' check (status in ('pending', 'dispatched', 'dead')),
+    status text not null default 'pending',
     attempts int not null default 0,
     next_attempt_at timestamptz not null,
     last_error text,

@@ -126,10 +126,12 @@ void refuse(call& c, Jsonb* error) {
     c.error = error;
 }
 
+const char* name_of(status s) { return s == status::succeeded ? "succeeded" : s == status::failed ? "failed" : "refused"; }
+
 Jsonb* answer(const call& c) {
     bridge::json_writer w;
     w.object()
-        .field("status", c.is == status::succeeded ? "succeeded" : c.is == status::failed ? "failed" : "refused")
+        .field("status", name_of(c.is))
         .field("result", c.result)
         .field("error", c.error)
         .field("replayed", c.replayed)
@@ -237,26 +239,23 @@ void run_group(batch& b, int first) {
     }
 }
 
-void record(const batch& b, call& c, const pg_uuid_t* user) {
-    if (c.replayed)
-        return;
-    if (bridge::is_nil(c.id)) {
-        c.id = bridge::uuid_v7();
-        c.started_at = GetCurrentTimestamp();
+// Journals what was not replayed.
+void record(const batch& b, const pg_uuid_t* user) {
+    auto* made = static_cast<journal::call*>(palloc(sizeof(journal::call) * static_cast<size_t>(b.count)));
+    int n = 0;
+    for (int i = 0; i < b.count; ++i) {
+        call& c = b.calls[i];
+        if (c.replayed)
+            continue;
+        if (bridge::is_nil(c.id)) { // never began
+            c.id = bridge::uuid_v7();
+            c.started_at = GetCurrentTimestamp();
+        }
+        const bool succeeded = c.is == status::succeeded;
+        made[n++] = {c.id, &b.run, b.turn_no, c.request_id, c.name, c.arguments, name_of(c.is), succeeded ? c.result : nullptr,
+                     c.error, user, c.started_at};
     }
-    journal::call made = {};
-    made.id = c.id;
-    made.of = &b.run;
-    made.turn_no = b.turn_no;
-    made.request_id = c.request_id;
-    made.tool = c.name;
-    made.arguments = c.arguments;
-    made.status = c.is == status::succeeded ? "succeeded" : c.is == status::failed ? "failed" : "refused";
-    made.response = c.is == status::succeeded ? c.result : nullptr;
-    made.error = c.error;
-    made.user = user;
-    made.started_at = c.started_at;
-    journal::record_call(made);
+    journal::record_calls(made, n);
 }
 
 // Locks the run and claims the request keys, waiting for a twin in flight no longer than twin_wait_milliseconds.
@@ -346,17 +345,18 @@ void run_batch(batch& b, const pg_uuid_t* asked, const pg_uuid_t& run_id, int64 
     lock_and_reserve(b, run_id, run_token, user);
     b.frame.run = &b.run;
     take_replays(b);
+    events::open_batch();
     for (int i = 0; i < b.count; ++i) {
         if (b.requests[i].state == request::mismatch && b.calls[i].is == status::pending)
             refuse_what_is_not_allowed(b, user);
         if (!b.calls[i].done)
             run_group(b, i);
     }
-    for (int i = 0; i < b.count; ++i) {
-        record(b, b.calls[i], user);
+    record(b, user);
+    events::close_batch();
+    for (int i = 0; i < b.count; ++i)
         if (b.requests[i].state == request::mine)
             b.requests[i].response = b.calls[i].is == status::succeeded ? b.calls[i].result : nullptr;
-    }
     idempotency::settle(b.requests, b.count);
 }
 
