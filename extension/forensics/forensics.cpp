@@ -334,6 +334,26 @@ Jsonb* gather(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
         f.bad_sqlstate = text_of(bad, 6);
     }
 
+    static bridge::statement about_items(
+        "select count(*) filter (where event_type = 'item.completed'), count(*) filter (where event_type = 'item.failed'),"
+        " count(*) filter (where event_type = 'item.dead')"
+        "  from sor.agent_events where tenant_id = $1 and stream_id = $2 and event_type in ('item.completed', 'item.failed', 'item.dead')",
+        {UUIDOID, UUIDOID});
+    const auto items = about_items.look(in(tenant), in(run));
+    f.items_completed = items.bigint(0, 1);
+    f.items_failed = items.bigint(0, 2);
+    f.items_dead = items.bigint(0, 3);
+    if (f.items_failed + f.items_dead > 0) {
+        static bridge::statement about_bad_item(
+            "select payload ->> 'item_id', payload ->> 'queue', payload ->> 'error' from sor.agent_events"
+            " where tenant_id = $1 and stream_id = $2 and event_type in ('item.failed', 'item.dead') order by seq desc limit 1",
+            {UUIDOID, UUIDOID});
+        const auto bad = about_bad_item.look(in(tenant), in(run));
+        f.bad_item = text_of(bad, 1);
+        f.bad_queue = text_of(bad, 2);
+        f.bad_item_error = text_of(bad, 3);
+    }
+
     static bridge::statement about_events(
         "select event_type, " UTC_TEXT("created_at") " from sor.agent_events where tenant_id = $1 and stream_id = $2 order by seq desc limit 1",
         {UUIDOID, UUIDOID});
@@ -660,6 +680,8 @@ constinit backlog backlogs[] = {
       {UUIDOID}}},
     {"dead_messages", "no message was given up", "given up", "Correct the cause in last_error of sor.outbox, then call sor.requeue(tenant_id, 'outbox', id).",
      {"select count(*) from (select from sor.outbox where tenant_id = $1 and status = 'dead' limit 1000) x", {UUIDOID}}},
+    {"dead_items", "no item was given up", "given up", "Correct the cause in error of sor.item_failures, then call sor.requeue(tenant_id, queue, item_id).",
+     {"select count(*) from (select from sor.item_failures where tenant_id = $1 and dead limit 1000) x", {UUIDOID}}},
     {"expired_responses", "no stored response has been expired for more than a week", "expired for more than a week",
      "Run `sor purge`, daily.",
      {"select count(*) from (select from sor.idempotency_keys where tenant_id = $1"

@@ -152,10 +152,10 @@ std::string tell_message(const teller& t, std::string_view verb) {
     if (verb == "enqueued")
         return "The intent was recorded: m" + message.substr(1) + key + '.';
     if (verb == "dispatched")
-        return message + " was sent by " + std::string(t.event().actor) + attempt + '.';
+        return message + key + " was sent by " + std::string(t.event().actor) + attempt + '.';
     if (verb == "dead")
-        return message + " was given up" + t.because() + '.';
-    return message + " could not be sent" + t.because() + attempt + "; it will be tried again.";
+        return message + key + " was given up" + t.because() + '.';
+    return message + key + " could not be sent" + t.because() + attempt + "; it will be tried again.";
 }
 
 std::string tell_other(const teller& t) {
@@ -205,6 +205,10 @@ std::string bad_call(const run_facts& f) {
            (f.bad_sqlstate.empty() ? std::string() : " (SQLSTATE " + text(f.bad_sqlstate) + ")") + ", request " + text(f.bad_request);
 }
 
+std::string bad_item(const run_facts& f) {
+    return "item " + text(f.bad_item) + " of queue \"" + text(f.bad_queue) + "\": " + teller::ending_cut(text(f.bad_item_error));
+}
+
 std::string where(const run_facts& f) {
     return f.open_turn != 0 ? "in turn " + std::to_string(f.open_turn)
                             : "after " + plural(f.finished_turns, "finished turn");
@@ -212,7 +216,9 @@ std::string where(const run_facts& f) {
 
 std::string failure_point(const run_facts& f) {
     const std::int64_t bad = f.failed + f.refused + f.unknown;
-    const std::string last = bad == 0 ? std::string() : " The last call that went wrong: " + bad_call(f) + '.';
+    const std::int64_t bad_items = f.items_failed + f.items_dead;
+    const std::string last = (bad == 0 ? std::string() : " The last call that went wrong: " + bad_call(f) + '.') +
+                             (bad_items == 0 ? std::string() : " The last item that failed: " + bad_item(f) + '.');
     if (f.status == "running" && f.lapsed)
         return "Its holder was lost " + where(f) + ": the last event, " + text(f.last_event) + ", is of " +
                text(f.last_event_at) + ", and the lease was over at " + text(f.lease_until) + '.' + last;
@@ -222,7 +228,7 @@ std::string failure_point(const run_facts& f) {
         return "It was cancelled " + where(f) + (f.cancelled_by.empty() ? std::string() : " by " + text(f.cancelled_by)) + '.' + last;
     if (f.status == "failed")
         return "It failed " + where(f) + (f.error.empty() ? std::string() : ": " + teller::ending_cut(text(f.error))) + '.' + last;
-    return bad == 0 ? "None: every turn finished and no call went wrong." : "None that stopped the run." + last;
+    return last.empty() ? "None: every turn finished and no call went wrong." : "None that stopped the run." + last;
 }
 
 std::string side_effects(const run_facts& f) {
@@ -256,10 +262,17 @@ std::string cause_and_next_action(const run_facts& f) {
     else if (f.failed + f.refused > 0)
         out = "The run succeeded; " + plural(f.failed + f.refused, "call") + " failed or " + (f.failed + f.refused == 1 ? "was" : "were") +
               " refused, the last one because " + bad_call(f) + ". Look at the items they were made for.";
-    else if (f.unknown == 0 && f.dead == 0 && f.pending == 0)
+    else if (f.unknown == 0 && f.dead == 0 && f.pending == 0 && f.items_failed + f.items_dead == 0)
         out = "Nothing went wrong. No action is needed.";
     else
-        out = "Nothing went wrong in the run.";
+        out = "The run itself succeeded.";
+    if (f.items_failed > 0)
+        out += ' ' + plural(f.items_failed, "attempt") + " at an item failed, the last one at " + bad_item(f) +
+               ". The queue hands such an item out again after its backoff.";
+    if (f.items_dead > 0)
+        out += ' ' + plural(f.items_dead, "item") + (f.items_dead == 1 ? " was" : " were") + " given up" +
+               (f.items_failed > 0 ? std::string() : ", the last one " + bad_item(f)) +
+               ". Correct the cause, then put " + (f.items_dead == 1 ? "it" : "them") + " back with sor.requeue.";
     if (f.unknown > 0)
         out += " Ask the service that was called whether the request took effect; it has the request_id.";
     if (f.dead > 0)
@@ -293,6 +306,7 @@ summary summarize(const run_facts& f) {
     }
     s.scope = "Tenant " + text(f.tenant) + (f.user.empty() ? std::string(", for no user: ") : ", on behalf of " + text(f.user) + ": ") +
               plural(f.turns, "turn") + ", " + plural(calls, "tool call") + (tools.empty() ? "" : " (" + tools + ")") + ", " +
+              (f.items_completed == 0 ? std::string() : plural(f.items_completed, "item") + " completed, ") +
               plural(f.pending + f.dispatched + f.dead, "message") + '.';
 
     s.timeline = "Started " + text(f.started_at) + ", " +

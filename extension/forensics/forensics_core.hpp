@@ -47,6 +47,8 @@ struct run_facts {
     std::int64_t failed = 0, refused = 0, unknown = 0, open = 0; // calls
     std::string_view bad_tool, bad_status, bad_request, bad_message, bad_sqlstate; // the last call that went wrong
     int bad_turn = 0;
+    std::int64_t items_completed = 0, items_failed = 0, items_dead = 0;
+    std::string_view bad_item, bad_queue, bad_item_error; // the last item that failed
     std::string_view last_event, last_event_at;
     std::string_view error;        // the run's own: message or reason
     std::string_view cancelled_by;

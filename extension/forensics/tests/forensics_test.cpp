@@ -190,5 +190,21 @@ TEST(summary, of_a_run_that_succeeded_in_spite_of_refused_calls) {
                                        "Ask the service that was called whether the request took effect; it has the request_id.");
 }
 
+TEST(summary, of_a_run_with_failed_items) {
+    run_facts f = of_status("succeeded");
+    f.items_completed = 4;
+    f.items_failed = 2;
+    f.items_dead = 1;
+    f.bad_item = "7";
+    f.bad_queue = "q";
+    f.bad_item_error = "no category";
+    const summary s = summarize(f);
+    EXPECT_EQ(s.scope, "Tenant Alice, on behalf of a@x: 2 turns, 0 tool calls, 4 items completed, 0 messages.");
+    EXPECT_EQ(s.failure_point, "None that stopped the run. The last item that failed: item 7 of queue \"q\": no category.");
+    EXPECT_EQ(s.cause_and_next_action,
+              "The run itself succeeded. 2 attempts at an item failed, the last one at item 7 of queue \"q\": no category. The queue hands such an item out "
+              "again after its backoff. 1 item was given up. Correct the cause, then put it back with sor.requeue.");
+}
+
 } // namespace
 } // namespace sor::forensics
