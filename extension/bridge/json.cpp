@@ -83,6 +83,92 @@ json_writer& json_writer::time(TimestampTz t) {
 
 Jsonb* json_writer::done() { return JsonbValueToJsonb(result_); }
 
+namespace {
+
+// What convertJsonbArray and convertJsonbObject of jsonb_util.c write: a header, an entry for each part with its length or,
+// every so often, the end of its data, then the data, containers aligned.
+class layout {
+public:
+    layout(StringInfo entries, StringInfo data) : entries_(entries), data_(data) {}
+
+    void string(uint32 index, std::string_view s) {
+        const int start = data_->len;
+        appendBinaryStringInfo(data_, s.data(), static_cast<int>(s.size()));
+        entry(index, JENTRY_ISSTRING, start);
+    }
+    void container(uint32 index, const Jsonb* part) {
+        if (JB_ROOT_IS_SCALAR(const_cast<Jsonb*>(part)))
+            elog(ERROR, "a scalar cannot be joined");
+        const int start = data_->len;
+        while (data_->len % static_cast<int>(sizeof(int32)) != 0)
+            appendStringInfoCharMacro(data_, '\0');
+        require(static_cast<Size>(data_->len) + VARSIZE(part));
+        appendBinaryStringInfo(data_, VARDATA(part), VARSIZE(part) - VARHDRSZ);
+        entry(index, JENTRY_ISCONTAINER, start);
+    }
+    // In the given context.
+    static Jsonb* assemble(uint32 header, const StringInfo entries, const StringInfo data, MemoryContext where) {
+        const Size size = VARHDRSZ + sizeof(header) + static_cast<Size>(entries->len) + static_cast<Size>(data->len);
+        auto* made = static_cast<Jsonb*>(MemoryContextAlloc(where, size));
+        SET_VARSIZE(made, size);
+        char* at = VARDATA(made);
+        memcpy(at, &header, sizeof(header));
+        memcpy(at + sizeof(header), entries->data, static_cast<size_t>(entries->len));
+        memcpy(at + sizeof(header) + entries->len, data->data, static_cast<size_t>(data->len));
+        return made;
+    }
+
+private:
+    static void require(Size bytes) {
+        if (bytes > JENTRY_OFFLENMASK)
+            ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("the answer is larger than a jsonb can be"),
+                            errdetail("A jsonb holds at most %u bytes.", JENTRY_OFFLENMASK),
+                            errhint("Read the tables themselves, or sor.replay, which returns rows.")));
+    }
+    void entry(uint32 index, uint32 type, int start) {
+        require(static_cast<Size>(data_->len));
+        const JEntry meta = index % JB_OFFSET_STRIDE == 0 ? type | static_cast<uint32>(data_->len) | JENTRY_HAS_OFF
+                                                          : type | static_cast<uint32>(data_->len - start);
+        appendBinaryStringInfo(entries_, reinterpret_cast<const char*>(&meta), sizeof(meta));
+    }
+    StringInfo entries_;
+    StringInfo data_;
+};
+
+} // namespace
+
+json_joiner::json_joiner() {
+    initStringInfo(&entries_);
+    initStringInfo(&data_);
+}
+
+void json_joiner::add(const Jsonb* part) { layout(&entries_, &data_).container(count_++, part); }
+
+Jsonb* json_joiner::done() {
+    Jsonb* made = layout::assemble(JB_FARRAY | count_, &entries_, &data_, CurrentMemoryContext);
+    pfree(entries_.data);
+    pfree(data_.data);
+    *this = json_joiner();
+    return made;
+}
+
+Jsonb* join_object(std::initializer_list<json_part> parts, MemoryContext where) {
+    StringInfoData entries;
+    StringInfoData data;
+    initStringInfo(&entries);
+    initStringInfo(&data);
+    layout l(&entries, &data);
+    uint32 index = 0;
+    for (const json_part& part : parts)
+        l.string(index++, part.key);
+    for (const json_part& part : parts)
+        l.container(index++, part.value);
+    Jsonb* made = layout::assemble(JB_FOBJECT | static_cast<uint32>(parts.size()), &entries, &data, where);
+    pfree(entries.data);
+    pfree(data.data);
+    return made;
+}
+
 Jsonb* empty_object() { return json_writer().object().end().done(); }
 
 Jsonb* json_of(const JsonbValue* v) { return JsonbValueToJsonb(const_cast<JsonbValue*>(v)); }

@@ -43,6 +43,25 @@ private:
     int depth_ = 0;
 };
 
+// An array out of jsonb objects and arrays, copied as they are: json_writer takes its parts to pieces, and many large ones
+// would need many times their size. Raises 54000 beyond the 256 MB that a jsonb can hold.
+class json_joiner {
+public:
+    json_joiner();
+    void add(const Jsonb* part);
+    Jsonb* done(); // and an empty array from then on
+private:
+    StringInfoData entries_;
+    StringInfoData data_;
+    uint32 count_ = 0;
+};
+struct json_part {
+    std::string_view key;
+    const Jsonb* value; // an object or array
+};
+// Likewise an object. The parts in jsonb's own order: shorter keys first, those of one length by their bytes.
+Jsonb* join_object(std::initializer_list<json_part> parts, MemoryContext where);
+
 Jsonb* empty_object();
 Jsonb* json_of(const JsonbValue* v); // a value found inside another jsonb, as a jsonb of its own
 

@@ -40,18 +40,35 @@ result execute_kept(SPIPlanPtr plan, const value* values, int count, bool read_o
 
 result execute_plan(SPIPlanPtr plan, const value* values, int count) { return execute_kept(plan, values, count, false); }
 
-result statement::execute(const value* values, int count, reading snapshot) {
+void statement::prepare(int count) {
     if (count != count_)
         elog(ERROR, "%d values for %d parameters of: %s", count, count_, sql_);
-    if (plan_ == nullptr) {
-        // Generic from its first use: planning it for five sets of values costs more than it could gain.
-        SPIPlanPtr plan = SPI_prepare_cursor(sql_, count_, types_, CURSOR_OPT_GENERIC_PLAN);
-        if (plan == nullptr)
-            elog(ERROR, "SPI_prepare failed: %s: %s", SPI_result_code_string(SPI_result), sql_);
-        if (SPI_keepplan(plan) != 0)
-            elog(ERROR, "SPI_keepplan failed");
-        plan_ = plan;
+    if (plan_ != nullptr)
+        return;
+    // Generic from its first use: planning it for five sets of values costs more than it could gain.
+    SPIPlanPtr plan = SPI_prepare_cursor(sql_, count_, types_, CURSOR_OPT_GENERIC_PLAN);
+    if (plan == nullptr)
+        elog(ERROR, "SPI_prepare failed: %s: %s", SPI_result_code_string(SPI_result), sql_);
+    if (SPI_keepplan(plan) != 0)
+        elog(ERROR, "SPI_keepplan failed");
+    plan_ = plan;
+}
+
+cursor statement::open_at(const value* values, int count) {
+    prepare(count);
+    Datum datums[most_parameters] = {};
+    char nulls[most_parameters] = {};
+    for (int i = 0; i < count; ++i) {
+        datums[i] = values[i].datum;
+        nulls[i] = values[i].null ? 'n' : ' ';
     }
+    Portal portal = nullptr;
+    by_index([&] { portal = SPI_cursor_open(nullptr, plan_, datums, nulls, true); });
+    return cursor(portal);
+}
+
+result statement::execute(const value* values, int count, reading snapshot) {
+    prepare(count);
     if (snapshot != reading::latest || !IsolationUsesXactSnapshot()) {
         result out;
         by_index([&] { out = execute_kept(plan_, values, count, snapshot == reading::caller); });

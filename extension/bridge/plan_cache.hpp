@@ -56,6 +56,21 @@ struct result {
     void free() const { if (table != nullptr) SPI_freetuptable(table); }
 };
 
+// A statement's rows a few at a time, all of one snapshot: for tables that do not fit into memory.
+class cursor {
+public:
+    explicit cursor(Portal portal) : portal_(portal) {}
+    // The next rows, none at the end; free() them before fetching more.
+    result fetch(long count) {
+        SPI_cursor_fetch(portal_, true, count);
+        return {SPI_tuptable, SPI_processed};
+    }
+    void close() { SPI_cursor_close(portal_); }
+
+private:
+    Portal portal_;
+};
+
 // Of sor's own tables: by index, always.
 class statement {
 public:
@@ -83,10 +98,17 @@ public:
         const value given[] = {values..., value{}};
         return execute(given, static_cast<int>(sizeof...(values)), reading::caller);
     }
+    template <class... Values>
+    cursor open(const Values&... values) {
+        const value given[] = {values..., value{}};
+        return open_at(given, static_cast<int>(sizeof...(values)));
+    }
     enum class reading { now, latest, caller };
     result execute(const value* values, int count, reading snapshot = reading::now);
 
 private:
+    cursor open_at(const value* values, int count);
+    void prepare(int count);
     const char* sql_;
     Oid types_[most_parameters] = {};
     int count_ = 0;

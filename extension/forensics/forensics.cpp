@@ -74,6 +74,29 @@ text* narrative_of(const bridge::result& rows, uint64 row, int type, int kind, i
     return bridge::call([view] { return bridge::to_text(view); });
 }
 
+// Calls add(rows, row) for each row, a batch in memory at a time. False when there was none.
+template <bridge::guarded F>
+bool for_each(bridge::cursor rows, F&& add) {
+    MemoryContext of_batch = AllocSetContextCreate(CurrentMemoryContext, "sor batch", ALLOCSET_DEFAULT_SIZES);
+    const MemoryContext outer = MemoryContextSwitchTo(of_batch);
+    bool any = false;
+    for (;;) {
+        CHECK_FOR_INTERRUPTS();
+        const bridge::result found = rows.fetch(batch);
+        if (found.empty())
+            break;
+        any = true;
+        for (uint64 i = 0; i < found.count; ++i)
+            add(found, i);
+        found.free();
+        MemoryContextReset(of_batch);
+    }
+    MemoryContextSwitchTo(outer);
+    MemoryContextDelete(of_batch);
+    rows.close();
+    return any;
+}
+
 // ---------------------------------------------------------------- verification
 
 struct verdict {
@@ -97,13 +120,138 @@ struct verdict {
     }
 };
 
-// The last event seen of the stream now being read.
-struct link {
+// What the events of one stream say of the thing whose life it is; turn and call counts are a run's.
+struct told {
+    bool run_started, run_succeeded, run_failed, run_cancelled;
+    bool enqueued, dispatched, dead;
+    int last_turn;
+    int64 turns, ended_turns, ended_calls;
+
+    void hear(const char* type, int turn_no) {
+        run_started |= strcmp(type, "run.started") == 0;
+        run_succeeded |= strcmp(type, "run.succeeded") == 0;
+        run_failed |= strcmp(type, "run.failed") == 0;
+        run_cancelled |= strcmp(type, "run.cancelled") == 0;
+        enqueued |= strcmp(type, "outbox.enqueued") == 0;
+        dispatched |= strcmp(type, "outbox.dispatched") == 0;
+        dead |= strcmp(type, "outbox.dead") == 0;
+        ended_turns += strcmp(type, "turn.finished") == 0;
+        if (strcmp(type, "turn.started") == 0 && turn_no > last_turn) { // the last one may begin again
+            ++turns;
+            last_turn = turn_no;
+        }
+        ended_calls += strncmp(type, "tool_call.", 10) == 0 && strcmp(type, "tool_call.started") != 0;
+    }
+};
+
+// What the tables say of it. A chain alone cannot show that its end was cut off, or that it is missing altogether.
+struct kept {
+    pg_uuid_t stream;
+    char run_status[16];     // empty: there is no such run
+    int64 turns, ended_turns, ended_calls;
+    char message_status[16]; // empty: there is no such message
+    bool other;              // a stream of event_streams
+};
+
+// Reads, in the order of their streams, what the tables say.
+class state {
+public:
+    static constexpr const char* sql =
+        "select id, 'run', status, 0::bigint, 0::bigint from sor.runs where tenant_id = $1 and ($2 is null or id = $2)"
+        " union all select run_id, 'turns', null, count(*), count(finished_at) from sor.turns"
+        "   where tenant_id = $1 and ($2 is null or run_id = $2) group by run_id"
+        " union all select run_id, 'calls', null, count(*) filter (where status <> 'started'), 0 from sor.tool_calls"
+        "   where tenant_id = $1 and ($2 is null or run_id = $2) group by run_id"
+        " union all select id, 'message', status, 0, 0 from sor.outbox where tenant_id = $1 and ($2 is null or run_id = $2)"
+        " union all select stream_id, 'stream', null, 0, 0 from sor.event_streams where tenant_id = $1 and $2 is null"
+        " order by 1";
+
+    explicit state(bridge::cursor rows) : rows_(rows) { advance(); }
+
+    bool any() const { return any_; }
+    const kept& now() const { return now_; }
+
+    // Folds the rows of the next stream into one.
+    void advance() {
+        any_ = peek();
+        if (!any_)
+            return;
+        now_ = {};
+        now_.stream = page_.uuid(at_, 1);
+        for (; peek() && bridge::equal(page_.uuid(at_, 1), now_.stream); ++at_) {
+            const char* what = page_.string(at_, 2);
+            if (strcmp(what, "run") == 0)
+                strlcpy(now_.run_status, page_.string(at_, 3), sizeof(now_.run_status));
+            else if (strcmp(what, "message") == 0)
+                strlcpy(now_.message_status, page_.string(at_, 3), sizeof(now_.message_status));
+            else if (strcmp(what, "stream") == 0)
+                now_.other = true;
+            else if (strcmp(what, "calls") == 0)
+                now_.ended_calls = page_.bigint(at_, 4);
+            else {
+                now_.turns = page_.bigint(at_, 4);
+                now_.ended_turns = page_.bigint(at_, 5);
+            }
+        }
+    }
+    void close() { rows_.close(); }
+
+private:
+    // False at the end.
+    bool peek() {
+        if (at_ < page_.count)
+            return true;
+        page_.free();
+        page_ = rows_.fetch(batch);
+        at_ = 0;
+        return page_.count > 0;
+    }
+    bridge::cursor rows_;
+    bridge::result page_;
+    uint64 at_ = 0;
+    kept now_ = {};
+    bool any_ = false;
+};
+
+void compare(const pg_uuid_t& stream, const told& events, const kept& tables, verdict& out) {
+    const auto wrong = [&](const char* what) { out.found(stream, 0, nullptr, what); };
+    if (tables.run_status[0] == '\0' && events.run_started)
+        wrong("the journal has no such run");
+    if (tables.message_status[0] == '\0' && events.enqueued)
+        wrong("the outbox has no such message");
+    if (tables.run_status[0] != '\0') {
+        const char* status = tables.run_status;
+        const bool ended = strcmp(status, "succeeded") == 0   ? events.run_succeeded
+                           : strcmp(status, "failed") == 0    ? events.run_failed
+                           : strcmp(status, "cancelled") == 0 ? events.run_cancelled
+                                                              : true;
+        if (!events.run_started)
+            wrong("the run has no run.started event");
+        else if (!ended)
+            wrong(psprintf("the run is %s and has no run.%s event", status, status));
+    }
+    if (tables.turns != events.turns || tables.ended_turns != events.ended_turns)
+        wrong(psprintf("the journal has " INT64_FORMAT " turns and " INT64_FORMAT " ended ones, the events " INT64_FORMAT " and " INT64_FORMAT,
+                       tables.turns, tables.ended_turns, events.turns, events.ended_turns));
+    if (tables.ended_calls != events.ended_calls)
+        wrong(psprintf("the journal has " INT64_FORMAT " ended tool calls, the events " INT64_FORMAT, tables.ended_calls, events.ended_calls));
+    if (tables.message_status[0] != '\0') {
+        const char* status = tables.message_status;
+        if (!events.enqueued)
+            wrong("the message has no outbox.enqueued event");
+        else if ((strcmp(status, "dispatched") == 0 && !events.dispatched) || (strcmp(status, "dead") == 0 && !events.dead))
+            wrong(psprintf("the message is %s and has no outbox.%s event", status, status));
+    }
+}
+
+// The chain of the stream now being read, and what it told so far.
+struct chain {
     bool any = false;
     pg_uuid_t stream = {};
     int64 seq = 0;
     pg_uuid_t id = {};
     unsigned char hash[32] = {};
+    told so_far = {};
 };
 
 const unsigned char* hash_bytes(const bridge::result& rows, uint64 row, int column) {
@@ -111,16 +259,10 @@ const unsigned char* hash_bytes(const bridge::result& rows, uint64 row, int colu
     return VARSIZE_ANY_EXHDR(value) == 32 ? reinterpret_cast<const unsigned char*>(VARDATA_ANY(value)) : nullptr;
 }
 
-void examine(const bridge::result& rows, uint64 row, link& last, verdict& out) {
+void examine(const bridge::result& rows, uint64 row, chain& last, verdict& out) {
     const pg_uuid_t& stream = rows.uuid(row, 2);
     const int64 seq = rows.bigint(row, 3);
     const pg_uuid_t& id = rows.uuid(row, 4);
-    if (!last.any || !bridge::equal(last.stream, stream)) {
-        last = {};
-        last.any = true;
-        last.stream = stream;
-        ++out.streams;
-    }
     ++out.events;
     const unsigned char* prev_hash = hash_bytes(rows, row, events::hashed_column_count + 1);
     const unsigned char* hash = hash_bytes(rows, row, events::hashed_column_count + 2);
@@ -140,105 +282,72 @@ void examine(const bridge::result& rows, uint64 row, link& last, verdict& out) {
     last.id = id;
     if (hash != nullptr)
         memcpy(last.hash, hash, 32);
+    last.so_far.hear(rows.string(row, 9), rows.null(row, 6) ? 0 : rows.integer(row, 6));
 }
 
-// Reads events in batches, in the order of their streams; next(last) runs the statement that continues after `last`.
-template <bridge::guarded F>
-void examine_all(verdict& out, F&& next) {
-    MemoryContext rows_of_batch = AllocSetContextCreate(CurrentMemoryContext, "sor events", ALLOCSET_DEFAULT_SIZES);
-    const MemoryContext outer = MemoryContextSwitchTo(rows_of_batch);
-    link last;
-    for (bool more = true; more;) {
+// The stream has ended: holds what it told against the tables, and every thing before it that has no stream at all.
+void conclude(const chain& ended, state& tables, verdict& out) {
+    while (tables.any() && memcmp(tables.now().stream.data, ended.stream.data, UUID_LEN) < 0) {
+        if (tables.now().other)
+            out.found(tables.now().stream, 0, nullptr, "the stream has no event");
+        compare(tables.now().stream, told{}, tables.now(), out);
+        tables.advance();
+    }
+    if (!ended.any)
+        return;
+    ++out.streams;
+    if (tables.any() && bridge::equal(tables.now().stream, ended.stream)) {
+        compare(ended.stream, ended.so_far, tables.now(), out);
+        tables.advance();
+    } else {
+        compare(ended.stream, ended.so_far, kept{}, out);
+    }
+}
+
+#define EVENTS_TO_VERIFY "select " SOR_HASHED_COLUMNS ", prev_hash, hash from sor.agent_events where tenant_id = $1"
+
+// run null: all of the tenant's. One pass over the events beside one over the tables, both in the order of the streams.
+void verify(const pg_uuid_t& tenant, const pg_uuid_t* run, verdict& out) {
+    static bridge::statement all(EVENTS_TO_VERIFY " order by stream_id, seq", {UUIDOID});
+    static bridge::statement some(EVENTS_TO_VERIFY " and stream_id = any ($2) order by stream_id, seq", {UUIDOID, UUIDARRAYOID});
+    static bridge::statement streams_of(
+        "select pg_catalog.array_agg(id) from (select $2 as id union select stream_id from sor.agent_events where tenant_id = $1 and run_id = $2"
+        " union select id from sor.outbox where tenant_id = $1 and run_id = $2) x",
+        {UUIDOID, UUIDOID});
+    static bridge::statement of_tables(state::sql, {UUIDOID, UUIDOID});
+
+    bridge::cursor events = run ? some.open(in(tenant), streams_of.look(in(tenant), in(run)).column(0, 1)) : all.open(in(tenant));
+    MemoryContext of_batch = AllocSetContextCreate(CurrentMemoryContext, "sor verification", ALLOCSET_DEFAULT_SIZES);
+    state tables(of_tables.open(in(tenant), in(run)));
+    const MemoryContext outer = MemoryContextSwitchTo(of_batch);
+    chain last;
+    for (;;) {
         CHECK_FOR_INTERRUPTS();
-        const bridge::result found = next(last);
-        for (uint64 i = 0; i < found.count; ++i)
+        const bridge::result found = events.fetch(batch);
+        if (found.empty())
+            break;
+        for (uint64 i = 0; i < found.count; ++i) {
+            if (!last.any || !bridge::equal(last.stream, found.uuid(i, 2))) {
+                if (last.any)
+                    conclude(last, tables, out);
+                last = {};
+                last.any = true;
+                last.stream = found.uuid(i, 2);
+            }
             examine(found, i, last, out);
-        more = found.count == batch;
+        }
         found.free();
-        MemoryContextReset(rows_of_batch);
+        MemoryContextReset(of_batch);
     }
     MemoryContextSwitchTo(outer);
-    MemoryContextDelete(rows_of_batch);
-}
-
-#define EVENTS_TO_VERIFY "select " SOR_HASHED_COLUMNS ", prev_hash, hash from sor.agent_events"
-
-void examine_tenant(const pg_uuid_t& tenant, verdict& out) {
-    static bridge::statement scan(EVENTS_TO_VERIFY " where tenant_id = $1 and (stream_id, seq) > ($2, $3)"
-                                                   " order by stream_id, seq limit 1000",
-                                  {UUIDOID, UUIDOID, INT8OID});
-    examine_all(out, [&](const link& last) { return scan.look(in(tenant), in(last.stream), in(last.seq)); });
-}
-
-void examine_stream(const pg_uuid_t& tenant, const pg_uuid_t& stream, verdict& out) {
-    static bridge::statement scan(EVENTS_TO_VERIFY " where tenant_id = $1 and stream_id = $2 and seq > $3 order by seq limit 1000",
-                                  {UUIDOID, UUIDOID, INT8OID});
-    examine_all(out, [&](const link& last) { return scan.look(in(tenant), in(stream), in(last.seq)); });
-}
-
-// Each finds one stream and what is wrong with it: (stream_id, problem). $1 tenant, $2 run or null.
-constinit bridge::statement against_state[] = {
-    {"select r.id, 'the run has no run.started event' from sor.runs r"
-     "  left join sor.agent_events e on e.tenant_id = $1 and e.stream_id = r.id and e.seq = 1 and e.event_type = 'run.started'"
-     " where r.tenant_id = $1 and ($2 is null or r.id = $2) and e.id is null order by 1 limit 1",
-     {UUIDOID, UUIDOID}},
-    {"select e.stream_id, 'the journal has no such run' from sor.agent_events e"
-     "  left join sor.runs r on r.tenant_id = $1 and r.id = e.stream_id"
-     " where e.tenant_id = $1 and e.event_type = 'run.started' and e.seq = 1 and ($2 is null or e.run_id = $2) and r.id is null"
-     " order by 1 limit 1",
-     {UUIDOID, UUIDOID}},
-    {"select r.id, 'the run is ' || r.status || ' and has no run.' || r.status || ' event' from sor.runs r"
-     "  left join sor.agent_events e on e.tenant_id = $1 and e.stream_id = r.id and e.event_type = 'run.' || r.status"
-     " where r.tenant_id = $1 and ($2 is null or r.id = $2) and r.status <> 'running' and e.id is null order by 1 limit 1",
-     {UUIDOID, UUIDOID}},
-    {"select run_id, pg_catalog.format('the journal has %s turns and %s ended ones, the events %s and %s', j.begun, j.ended, h.begun, h.ended)"
-     "  from (select run_id, count(*) as begun, count(finished_at) as ended from sor.turns"
-     "         where tenant_id = $1 and ($2 is null or run_id = $2) group by run_id) j"
-     "  full join (select stream_id as run_id, count(distinct turn_no) as begun, count(*) filter (where event_type = 'turn.finished') as ended"
-     "               from sor.agent_events where tenant_id = $1 and ($2 is null or stream_id = $2)"
-     "                and event_type in ('turn.started', 'turn.finished') group by stream_id) h using (run_id)"
-     " where (j.begun, j.ended) is distinct from (h.begun, h.ended) order by 1 limit 1",
-     {UUIDOID, UUIDOID}},
-    {"select run_id, pg_catalog.format('the journal has %s ended tool calls, the events %s', coalesce(j.ended, 0), coalesce(h.ended, 0))"
-     "  from (select run_id, count(*) as ended from sor.tool_calls"
-     "         where tenant_id = $1 and ($2 is null or run_id = $2) and status <> 'started' group by run_id) j"
-     "  full join (select stream_id as run_id, count(*) as ended from sor.agent_events"
-     "              where tenant_id = $1 and ($2 is null or stream_id = $2)"
-     "                and event_type in ('tool_call.succeeded', 'tool_call.failed', 'tool_call.refused', 'tool_call.unknown')"
-     "              group by stream_id) h using (run_id)"
-     " where j.ended is distinct from h.ended order by 1 limit 1",
-     {UUIDOID, UUIDOID}},
-    {"select o.id, 'the message has no outbox.enqueued event' from sor.outbox o"
-     "  left join sor.agent_events e on e.tenant_id = $1 and e.stream_id = o.id and e.event_type = 'outbox.enqueued'"
-     " where o.tenant_id = $1 and ($2 is null or o.run_id = $2) and e.id is null order by 1 limit 1",
-     {UUIDOID, UUIDOID}},
-    {"select o.id, 'the message is ' || o.status || ' and has no outbox.' || o.status || ' event' from sor.outbox o"
-     "  left join sor.agent_events e on e.tenant_id = $1 and e.stream_id = o.id and e.event_type = 'outbox.' || o.status"
-     " where o.tenant_id = $1 and ($2 is null or o.run_id = $2) and o.status <> 'pending' and e.id is null order by 1 limit 1",
-     {UUIDOID, UUIDOID}},
-    {"select s.stream_id, 'the stream of ' || s.kind || ' ' || s.subject || ' has no event' from sor.event_streams s"
-     "  left join sor.agent_events e on e.tenant_id = $1 and e.stream_id = s.stream_id and e.seq = 1"
-     " where s.tenant_id = $1 and $2 is null and e.id is null order by 1 limit 1",
-     {UUIDOID, UUIDOID}},
-};
-
-void compare_with_state(const pg_uuid_t& tenant, const pg_uuid_t* run, verdict& out) {
-    for (bridge::statement& check : against_state) {
-        if (out.bad)
-            return;
-        const auto found = check.look(in(tenant), in(run));
-        if (!found.empty())
-            out.found(found.uuid(0, 1), 0, nullptr, found.string(0, 2));
-    }
-}
-
-void verify_run(const pg_uuid_t& tenant, const pg_uuid_t& run, verdict& out) {
-    static bridge::statement list("select $2 union select stream_id from sor.agent_events where tenant_id = $1 and run_id = $2"
-                                  " union select id from sor.outbox where tenant_id = $1 and run_id = $2 order by 1",
-                                  {UUIDOID, UUIDOID});
-    const auto streams = list.look(in(tenant), in(run));
-    for (uint64 i = 0; i < streams.count; ++i)
-        examine_stream(tenant, streams.uuid(i, 1), out);
+    if (last.any)
+        conclude(last, tables, out);
+    chain beyond;
+    memset(beyond.stream.data, 0xff, UUID_LEN);
+    conclude(beyond, tables, out);
+    MemoryContextDelete(of_batch);
+    events.close();
+    tables.close();
 }
 
 bool has_run(const pg_uuid_t& tenant, const pg_uuid_t& run) {
@@ -270,7 +379,7 @@ std::string_view text_of(const bridge::result& rows, int column) {
 Jsonb* gather(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
     static bridge::statement about_run(
         "select pg_catalog.to_jsonb(r), r.worker, r.run_key, t.name, u.email, r.status, " UTC_TEXT("r.started_at") ", " UTC_TEXT("r.finished_at")
-        ", pg_catalog.date_trunc('milliseconds', r.finished_at - r.started_at)::text, " UTC_TEXT("r.lease_until")
+        ", pg_catalog.to_char(r.finished_at - r.started_at, 'HH24:MI:SS.MS'), " UTC_TEXT("r.lease_until")
         ", r.status = 'running' and r.lease_until <= pg_catalog.clock_timestamp(), r.resumptions,"
         " coalesce(r.error ->> 'message', r.error ->> 'reason', r.error #>> '{}'), r.error ->> 'cancelled_by'"
         "  from sor.runs r join sor.tenants t using (tenant_id)"
@@ -323,7 +432,7 @@ Jsonb* gather(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
         static bridge::statement about_bad(
             "select tool, status, request_id::text, turn_no, coalesce(error ->> 'message', error #>> '{}'), error ->> 'sqlstate'"
             "  from sor.tool_calls where tenant_id = $1 and run_id = $2 and status in ('failed', 'refused', 'unknown')"
-            " order by id desc limit 1",
+            " order by status = 'unknown', id desc limit 1",
             {UUIDOID, UUIDOID});
         const auto bad = about_bad.look(in(tenant), in(run));
         f.bad_tool = text_of(bad, 1);
@@ -406,10 +515,11 @@ Jsonb* summary_json(const run_facts& f) {
     });
 }
 
-Jsonb* copy_into(MemoryContext where, const Jsonb* j) {
-    auto* made = static_cast<Jsonb*>(MemoryContextAlloc(where, VARSIZE(j)));
-    memcpy(made, j, VARSIZE(j));
-    return made;
+// The objects that are the rows, as an array.
+Jsonb* array_of(bridge::cursor rows) {
+    bridge::json_joiner joined;
+    for_each(rows, [&](const bridge::result& found, uint64 i) { joined.add(found.json(i, 1)); });
+    return joined.done();
 }
 
 } // namespace
@@ -424,27 +534,14 @@ SOR_FUNCTION(replay) {
     const pg_uuid_t& run = a.uuid(1, "run_id");
     bridge::rowset rows(fcinfo);
     context::inspection(tenant, [&](MemoryContext) {
-        static bridge::statement next("select seq, created_at, event_type, actor_kind, actor, on_behalf_of, turn_no, payload, id"
-                                      "  from sor.agent_events where tenant_id = $1 and run_id = $2 and id > $3 order by id limit 1000",
-                                      {UUIDOID, UUIDOID, UUIDOID});
-        MemoryContext rows_of_batch = AllocSetContextCreate(CurrentMemoryContext, "sor replay", ALLOCSET_DEFAULT_SIZES);
-        const MemoryContext outer = MemoryContextSwitchTo(rows_of_batch);
-        pg_uuid_t after = {};
-        for (bool more = true; more;) {
-            CHECK_FOR_INTERRUPTS();
-            const auto found = next.look(in(tenant), in(run), in(after));
-            if (found.empty() && bridge::is_nil(after))
-                no_such_run(run);
-            for (uint64 i = 0; i < found.count; ++i)
+        static bridge::statement find("select seq, created_at, event_type, actor_kind, actor, on_behalf_of, turn_no, payload"
+                                      "  from sor.agent_events where tenant_id = $1 and run_id = $2 order by id",
+                                      {UUIDOID, UUIDOID});
+        if (!for_each(find.open(in(tenant), in(run)), [&](const bridge::result& found, uint64 i) {
                 rows.add({found.column(i, 1), found.column(i, 2), found.column(i, 3), found.column(i, 4), found.column(i, 5),
                           found.column(i, 6), in(narrative_of(found, i, 3, 4, 5, 6, 7, 8))});
-            more = found.count == batch;
-            if (more)
-                after = found.uuid(batch - 1, 9);
-            found.free();
-            MemoryContextReset(rows_of_batch);
-        }
-        MemoryContextSwitchTo(outer);
+            }))
+            no_such_run(run);
     });
     return 0;
 }
@@ -469,10 +566,10 @@ SOR_FUNCTION(what_happened) {
         static bridge::statement find("select created_at, run_id, event_type, actor, actor_kind, on_behalf_of, turn_no, payload"
                                       "  from sor.agent_events where tenant_id = $1 and id >= $2 and id < $3 order by id limit $4",
                                       {UUIDOID, UUIDOID, UUIDOID, INT4OID});
-        const auto found = find.look(in(tenant), in(floor), in(ceiling), in(max));
-        for (uint64 i = 0; i < found.count; ++i)
+        for_each(find.open(in(tenant), in(floor), in(ceiling), in(max)), [&](const bridge::result& found, uint64 i) {
             rows.add({found.column(i, 1), found.column(i, 2), found.column(i, 3), found.column(i, 4),
                       in(narrative_of(found, i, 3, 5, 4, 6, 7, 8))});
+        });
     });
     return 0;
 }
@@ -481,32 +578,34 @@ SOR_FUNCTION(rebuild_run) {
     const bridge::arguments a(fcinfo);
     const pg_uuid_t& tenant = a.uuid(0, "tenant_id");
     const pg_uuid_t& run = a.uuid(1, "run_id");
+    // Later events overwrite what earlier ones said of the same thing; the row types give each value the form that it has
+    // in the journal and leave out what is no column.
     return JsonbPGetDatum(context::inspection(tenant, [&](MemoryContext caller) -> Jsonb* {
-        // Later events overwrite what earlier ones said of the same thing; the row types give each value the form that it
-        // has in the journal and leave out what is no column.
-        static bridge::statement rebuild(
-            "with e as materialized (select seq, event_type, turn_no, tool_call_id, payload from sor.agent_events"
-            "                         where tenant_id = $1 and stream_id = $2),"
-            " run as (select pg_catalog.jsonb_object_agg(key, value order by seq) as said from e, pg_catalog.jsonb_each(payload)"
-            "          where event_type like 'run.%'),"
-            " turns as (select turn_no, pg_catalog.jsonb_object_agg(key, value order by seq) as said from e, pg_catalog.jsonb_each(payload)"
-            "            where event_type like 'turn.%' group by turn_no),"
-            " calls as (select tool_call_id, min(turn_no) as turn_no, pg_catalog.jsonb_object_agg(key, value order by seq) as said"
-            "             from e, pg_catalog.jsonb_each(payload) where event_type like 'tool\\_call.%' group by tool_call_id)"
-            " select pg_catalog.jsonb_build_object("
-            "  'run', (select pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(null::sor.runs,"
-            "                   said || pg_catalog.jsonb_build_object('tenant_id', $1, 'id', $2))) from run),"
-            "  'turns', (select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(null::sor.turns,"
-            "                   said || pg_catalog.jsonb_build_object('tenant_id', $1, 'run_id', $2, 'turn_no', turn_no))) order by turn_no), '[]') from turns),"
-            "  'tool_calls', (select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(null::sor.tool_calls,"
-            "                   said || pg_catalog.jsonb_build_object('tenant_id', $1, 'run_id', $2, 'turn_no', turn_no, 'id', tool_call_id)))"
-            "                   order by tool_call_id), '[]') from calls))"
-            " from run where said is not null",
+        static bridge::statement of_run(
+            "select pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(null::sor.runs, said || pg_catalog.jsonb_build_object('tenant_id', $1, 'id', $2)))"
+            "  from (select pg_catalog.jsonb_object_agg(key, value order by seq) as said from sor.agent_events, pg_catalog.jsonb_each(payload)"
+            "         where tenant_id = $1 and stream_id = $2 and event_type like 'run.%') e where said is not null",
             {UUIDOID, UUIDOID});
-        const auto found = rebuild.look(in(tenant), in(run));
+        static bridge::statement of_turns(
+            "select pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(null::sor.turns,"
+            "         said || pg_catalog.jsonb_build_object('tenant_id', $1, 'run_id', $2, 'turn_no', turn_no)))"
+            "  from (select turn_no, pg_catalog.jsonb_object_agg(key, value order by seq) as said from sor.agent_events, pg_catalog.jsonb_each(payload)"
+            "         where tenant_id = $1 and stream_id = $2 and event_type like 'turn.%' group by turn_no) e order by turn_no",
+            {UUIDOID, UUIDOID});
+        static bridge::statement of_calls(
+            "select pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(null::sor.tool_calls,"
+            "         said || pg_catalog.jsonb_build_object('tenant_id', $1, 'run_id', $2, 'turn_no', turn_no, 'id', tool_call_id)))"
+            "  from (select tool_call_id, min(turn_no) as turn_no, pg_catalog.jsonb_object_agg(key, value order by seq) as said"
+            "          from sor.agent_events, pg_catalog.jsonb_each(payload)"
+            "         where tenant_id = $1 and stream_id = $2 and event_type like 'tool\\_call.%' group by tool_call_id) e order by tool_call_id",
+            {UUIDOID, UUIDOID});
+        const auto found = of_run.look(in(tenant), in(run));
         if (found.empty())
             no_such_run(run);
-        return copy_into(caller, found.json(0, 1));
+        return bridge::join_object({{"run", found.json(0, 1)},
+                                    {"turns", array_of(of_turns.open(in(tenant), in(run)))},
+                                    {"tool_calls", array_of(of_calls.open(in(tenant), in(run)))}},
+                                   caller);
     }));
 }
 
@@ -515,21 +614,24 @@ SOR_FUNCTION(forensic_report) {
     const pg_uuid_t& tenant = a.uuid(0, "tenant_id");
     const pg_uuid_t& run = a.uuid(1, "run_id");
     return JsonbPGetDatum(context::inspection(tenant, [&](MemoryContext caller) -> Jsonb* {
+        static bridge::statement calls("select pg_catalog.to_jsonb(x) from (select c.*, t.status as turn_status from sor.tool_calls c"
+                                       "   left join sor.turns t using (tenant_id, run_id, turn_no)"
+                                       "   where c.tenant_id = $1 and c.run_id = $2) x order by id",
+                                       {UUIDOID, UUIDOID});
+        static bridge::statement messages("select pg_catalog.to_jsonb(o) from sor.outbox o where tenant_id = $1 and run_id = $2 order by id",
+                                          {UUIDOID, UUIDOID});
+        static bridge::statement happenings(
+            "select pg_catalog.to_jsonb(x) from (select id, stream_id, seq, created_at, event_type, actor_kind, actor, on_behalf_of, turn_no,"
+            "   tool_call_id, message_id, payload from sor.agent_events where tenant_id = $1 and run_id = $2) x order by id",
+            {UUIDOID, UUIDOID});
         run_facts facts;
         const Jsonb* row = gather(tenant, run, facts);
-        static bridge::statement assemble(
-            "select pg_catalog.jsonb_build_object('run', $3, 'summary', $4,"
-            " 'tool_calls', (select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(c) order by c.id), '[]')"
-            "    from (select c.*, t.status as turn_status from sor.tool_calls c"
-            "            left join sor.turns t using (tenant_id, run_id, turn_no)"
-            "           where c.tenant_id = $1 and c.run_id = $2) c),"
-            " 'outbox', (select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(o) order by o.id), '[]')"
-            "    from sor.outbox o where o.tenant_id = $1 and o.run_id = $2),"
-            " 'events', (select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(e) order by e.id), '[]')"
-            "    from (select id, stream_id, seq, created_at, event_type, actor_kind, actor, on_behalf_of, turn_no, tool_call_id,"
-            "                 message_id, payload from sor.agent_events where tenant_id = $1 and run_id = $2) e))",
-            {UUIDOID, UUIDOID, JSONBOID, JSONBOID});
-        return copy_into(caller, assemble.look(in(tenant), in(run), in(row), in(summary_json(facts))).json(0, 1));
+        return bridge::join_object({{"run", row},
+                                    {"events", array_of(happenings.open(in(tenant), in(run)))},
+                                    {"outbox", array_of(messages.open(in(tenant), in(run)))},
+                                    {"summary", summary_json(facts)},
+                                    {"tool_calls", array_of(calls.open(in(tenant), in(run)))}},
+                                   caller);
     }));
 }
 
@@ -539,14 +641,9 @@ SOR_FUNCTION(verify_events) {
     const pg_uuid_t* run = a.uuid_or_null(1);
     const verdict v = context::inspection(tenant, [&](MemoryContext) -> verdict {
         verdict out;
-        if (run != nullptr) {
-            if (!has_run(tenant, *run))
-                no_such_run(*run);
-            verify_run(tenant, *run, out);
-        } else {
-            examine_tenant(tenant, out);
-        }
-        compare_with_state(tenant, run, out);
+        verify(tenant, run, out);
+        if (run != nullptr && out.events == 0 && !has_run(tenant, *run))
+            no_such_run(*run);
         return out;
     });
     const bridge::value columns[] = {in(v.streams), in(v.events), in(first_bad(v))};
@@ -719,7 +816,7 @@ SOR_FUNCTION(doctor) {
         }
         const verdict system = context::administration(context::system_tenant, "system", [&](MemoryContext) -> verdict {
             verdict out;
-            examine_tenant(context::system_tenant, out);
+            verify(context::system_tenant, nullptr, out);
             return out;
         });
         rows.add({in("system_history"), in(!system.bad),

@@ -95,11 +95,21 @@ std::string tell_turn(const teller& t, std::string_view verb) {
     return status.empty() || status == "succeeded" ? turn + " finished." : turn + " ended as " + std::string(status) + '.';
 }
 
+// One claim may settle items of the batch before, and need not ask for new ones.
+std::string tell_claim(const teller& t) {
+    std::string out = "Claimed " + counted_text(t.has("response.items#") ? t.value("response.items#") : "0", "item") + " of queue \"" +
+                      std::string(t.value("arguments.queue")) + '"';
+    constexpr std::string_view settled[][2] = {{"arguments.complete#", "completed"}, {"arguments.fail#", "failed"}, {"arguments.release#", "gave back"}};
+    for (const auto& [count, verb] : settled)
+        if (t.has(count) && t.value(count) != "0")
+            out += ", " + std::string(verb) + ' ' + std::string(t.value(count));
+    return out + '.';
+}
+
 std::string tell_success(const teller& t, const std::string& tool) {
     const std::string_view name = t.value("tool");
     if (name == "claim" && t.has("arguments.queue"))
-        return "Claimed " + counted_text(t.has("response.items#") ? t.value("response.items#") : "0", "item") +
-               " of queue \"" + std::string(t.value("arguments.queue")) + "\".";
+        return tell_claim(t);
     if (name == "write" && t.has("arguments.table"))
         return (t.value("response.inserted") == "false" ? "Found a row of \"" : "Wrote a row of \"") +
                std::string(t.value("arguments.table")) + '"' +
@@ -223,7 +233,7 @@ std::string failure_point(const run_facts& f) {
         return "Its holder was lost " + where(f) + ": the last event, " + text(f.last_event) + ", is of " +
                text(f.last_event_at) + ", and the lease was over at " + text(f.lease_until) + '.' + last;
     if (f.status == "running")
-        return "None so far; the run is " + where(f) + '.' + last;
+        return "None so far; the run is " + (f.open_turn != 0 ? where(f) : std::string("between turns")) + '.' + last;
     if (f.status == "cancelled")
         return "It was cancelled " + where(f) + (f.cancelled_by.empty() ? std::string() : " by " + text(f.cancelled_by)) + '.' + last;
     if (f.status == "failed")
@@ -261,7 +271,7 @@ std::string cause_and_next_action(const run_facts& f) {
               ": what was completed is not repeated.";
     else if (f.failed + f.refused > 0)
         out = "The run succeeded; " + plural(f.failed + f.refused, "call") + " failed or " + (f.failed + f.refused == 1 ? "was" : "were") +
-              " refused, the last one because " + bad_call(f) + ". Look at the items they were made for.";
+              " refused, the last one: " + bad_call(f) + ". Look at the items they were made for.";
     else if (f.unknown == 0 && f.dead == 0 && f.pending == 0 && f.items_failed + f.items_dead == 0)
         out = "Nothing went wrong. No action is needed.";
     else

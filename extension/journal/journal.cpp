@@ -569,9 +569,10 @@ SOR_FUNCTION(begin_tool_call) {
     context::data_plane(tenant, {}, [&](MemoryContext) {
         const run held = journal::lock_run(a.uuid(1, "run_id"), a.bigint(2, "run_token"));
         journal::require_open_turn(held.id, turn_no);
-        static bridge::statement former("select status, id from sor.tool_calls"
-                                        " where tenant_id = $1 and request_id = $2 and run_id = $3"
-                                        "   and status in ('started', 'succeeded') limit 1",
+        // The run in a query of its own, or the planner may take a run's calls for few and read them all.
+        static bridge::statement former("select status, id from (select status, id, run_id from sor.tool_calls"
+                                        "   where tenant_id = $1 and request_id = $2 offset 0) c"
+                                        " where run_id = $3 and status in ('started', 'succeeded') limit 1",
                                         {UUIDOID, UUIDOID, UUIDOID});
         const auto found = former.run_latest(in(tenant), in(request), in(held.id));
         if (!found.empty()) {

@@ -43,6 +43,8 @@ TEST(narrative, of_tool_calls) {
     EXPECT_EQ(tell("tool_call.started", {{"tool", "model"}}, 1), "Worker \"rec\" was about to call \"model\" outside the database in turn 1.");
     EXPECT_EQ(tell("tool_call.succeeded", {{"tool", "model"}}, 1), "Tool \"model\" succeeded in turn 1.");
     EXPECT_EQ(tell("tool_call.succeeded", {{"tool", "claim"}, {"arguments.queue", "q"}, {"response.items#", "1"}}, 1), "Claimed 1 item of queue \"q\".");
+    EXPECT_EQ(tell("tool_call.succeeded", {{"tool", "claim"}, {"arguments.queue", "q"}, {"response.items#", "0"}, {"arguments.fail#", "2"}, {"arguments.release#", "0"}}, 1),
+              "Claimed 0 items of queue \"q\", failed 2.");
     EXPECT_EQ(tell("tool_call.succeeded", {{"tool", "write"}, {"arguments.table", "t"}, {"response.inserted", "true"}, {"arguments.completes.item_id", "7"}}, 1),
               "Wrote a row of \"t\", completing item 7.");
     EXPECT_EQ(tell("tool_call.succeeded", {{"tool", "write"}, {"arguments.table", "t"}, {"response.inserted", "false"}}, 1),
@@ -185,7 +187,7 @@ TEST(summary, of_a_run_that_succeeded_in_spite_of_refused_calls) {
     const summary s = summarize(f);
     EXPECT_EQ(s.failure_point, "None that stopped the run. The last call that went wrong: tool \"drop_table\" in turn 1 was refused: there is no such tool, request Q.");
     EXPECT_EQ(s.side_effects, "No message was queued. The outcome of 1 outside call cannot be known.");
-    EXPECT_EQ(s.cause_and_next_action, "The run succeeded; 1 call failed or was refused, the last one because tool \"drop_table\" in turn 1 was refused: "
+    EXPECT_EQ(s.cause_and_next_action, "The run succeeded; 1 call failed or was refused, the last one: tool \"drop_table\" in turn 1 was refused: "
                                        "there is no such tool, request Q. Look at the items they were made for. "
                                        "Ask the service that was called whether the request took effect; it has the request_id.");
 }

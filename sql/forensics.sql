@@ -1,0 +1,208 @@
+-- forensics: what happened, answered from rows alone; changed history is found.
+set client_min_messages = warning;
+set datestyle = iso;
+set timezone = utc;
+create extension if not exists sor;
+create schema forensics_test;
+insert into sor.tenants (tenant_id, name) values
+    ('00000000-0000-7000-8000-00000000f0a1', 'forensics A'), ('00000000-0000-7000-8000-00000000f0b2', 'forensics B');
+\set a '''00000000-0000-7000-8000-00000000f0a1'''
+\set b '''00000000-0000-7000-8000-00000000f0b2'''
+select sor.create_user(:a, 'ann@f.example', 'Ann') as ann \gset
+select sor.assign_role(:a, :'ann', 'member') \g /dev/null
+create role forensics_worker in role sor_worker;
+create role forensics_relay in role sor_relay;
+create role forensics_auditor in role sor_auditor;
+create role forensics_owner;
+select sor.grant_tenant('forensics_worker', :a, array[:'ann']::uuid[]), sor.grant_tenant('forensics_relay', :a),
+    sor.grant_tenant('forensics_auditor', :a, null, '{user}') \g /dev/null
+-- what differs from run to run, taken out
+create function forensics_test.mask(t text) returns text language sql immutable as $$
+    select regexp_replace(regexp_replace(regexp_replace(t, '[0-9a-f]{8}-[0-9a-f-]{27}', '<id>', 'g'),
+        '\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d[0-9.]*(\+00:00| UTC)?', '<time>', 'g'), 'after \d\d:\d\d:\d\d[0-9.]*', 'after <a while>', 'g')
+$$;
+create function forensics_test.attempt(command text) returns text language plpgsql as $$
+declare hint text;
+begin
+    execute command;
+    return 'done';
+exception when others then
+    get stacked diagnostics hint = pg_exception_hint;
+    return forensics_test.mask(concat_ws(' | ', sqlstate, sqlerrm, nullif(hint, '')));
+end $$;
+grant usage on schema forensics_test to public;
+grant create on schema forensics_test to forensics_owner;
+create table forensics_test.pending (tenant_id uuid, id int, amount numeric, primary key (tenant_id, id));
+create table forensics_test.expenses (tenant_id uuid, transaction_id int, amount numeric check (amount < 1000), primary key (tenant_id, transaction_id));
+alter table forensics_test.pending owner to forensics_owner;
+alter table forensics_test.expenses owner to forensics_owner;
+select sor.protect_tenant('forensics_test.pending'), sor.protect_tenant('forensics_test.expenses') \g /dev/null
+select sor.register_queue('forensics_test.pending', name => 'forensics_pending'), sor.register_table('forensics_test.expenses', '{transaction_id}', name => 'forensics_expenses') \g /dev/null
+insert into forensics_test.pending select :a, n, n * 100 from generate_series(9, 10) n;
+
+-- a night: one item is worked, one fails, a model is called, the holder dies, its successor ends the run
+set role forensics_worker;
+select run_id as run, run_token as token from sor.start_run(:a, 'rec', 'night', :'ann', '{"month": "2014-06"}') \gset
+select sor.begin_turn(:a, :'run', :token, '{"batch": 1}') \g /dev/null
+select sor.call_tool(:a, null, :'run', :token, 1, sor.uuid_v7(), 'claim', '{"queue": "forensics_pending", "limit": 5, "lease_seconds": 60}') as claimed \gset
+select x ->> 'item_id' as item1, x ->> 'claim_token' as token1 from jsonb_array_elements(:'claimed'::jsonb #> '{result,items}') x where x ->> 'item_id' = '9' \gset
+select x ->> 'claim_token' as token2 from jsonb_array_elements(:'claimed'::jsonb #> '{result,items}') x where x ->> 'item_id' = '10' \gset
+select x ->> 'status' as status, x #>> '{error,sqlstate}' as sqlstate
+  from jsonb_array_elements(sor.call_tools(:a, null, :'run', :token, 1, jsonb_build_array(
+    jsonb_build_object('request_id', sor.uuid_v7(), 'group', '9', 'tool', 'write', 'arguments', jsonb_build_object('table', 'forensics_expenses',
+        'record', '{"transaction_id": 9, "amount": 900}'::jsonb, 'completes', jsonb_build_object('queue', 'forensics_pending', 'item_id', '9', 'claim_token', :token1))),
+    jsonb_build_object('request_id', sor.uuid_v7(), 'group', '9', 'tool', 'queue', 'arguments', '{"destination": "mail", "event_type": "expense.recorded", "aggregate_id": "9",
+        "dedup_key": "expense 9", "payload": {"to": "ann@f.example", "subject": "Expense", "text": "900"}}'::jsonb),
+    jsonb_build_object('request_id', sor.uuid_v7(), 'tool', 'write', 'arguments', '{"table": "forensics_expenses", "record": {"transaction_id": 10, "amount": 1000}}'::jsonb),
+    jsonb_build_object('request_id', sor.uuid_v7(), 'tool', 'drop_table', 'arguments', '{}'::jsonb)))) x;
+select sor.call_tool(:a, null, :'run', :token, 1, sor.uuid_v7(), 'claim', jsonb_build_object('queue', 'forensics_pending', 'limit', 0, 'lease_seconds', 60,
+    'fail', jsonb_build_array(jsonb_build_object('item_id', '10', 'claim_token', :token2, 'error', 'amount too large')))) ->> 'status' as status;
+select sor.finish_turn(:a, :'run', :token, 1) \g /dev/null
+select sor.begin_turn(:a, :'run', :token, '{"batch": 2}') \g /dev/null
+select sor.begin_tool_call(:a, :'run', :token, 2, sor.uuid_v7(), 'model', '{"prompt": "categorise"}') \g /dev/null
+reset role;
+update sor.runs set lease_until = clock_timestamp() - interval '1 ms' where id = :'run';
+
+-- as an auditor finds it then
+set role forensics_auditor;
+select key, forensics_test.mask(value) as sentence from jsonb_each_text(sor.forensic_report(:a, :'run') -> 'summary');
+set role forensics_worker;
+select run_token as token from sor.start_run(:a, 'rec', 'night', :'ann') \gset
+select sor.begin_turn(:a, :'run', :token, '{"batch": 2}') \g /dev/null
+select sor.finish_turn(:a, :'run', :token, 2) \g /dev/null
+select sor.finish_run(:a, :'run', :token) \g /dev/null
+set role forensics_relay;
+select message_id as message, claim_token as sent from sor.claim_outbox(:a, 'relay', 1, '1 min') \gset
+select sor.mark_dispatched(:a, :'message', :sent, '{"id": "m1"}') \g /dev/null
+
+-- and in the end
+set role forensics_auditor;
+select row_number() over () as n, event_type, actor_kind, actor, on_behalf_of = :'ann' as for_ann, forensics_test.mask(narrative) as narrative from sor.replay(:a, :'run');
+select key, forensics_test.mask(value) as sentence from jsonb_each_text(sor.forensic_report(:a, :'run') -> 'summary');
+select key, jsonb_typeof(value) from jsonb_each(sor.forensic_report(:a, :'run')) order by key;
+select x ->> 'tool' as tool, x ->> 'status' as status, x ->> 'turn_no' as turn_no, x ->> 'turn_status' as turn_status, x #>> '{error,sqlstate}' as sqlstate
+  from jsonb_array_elements(sor.forensic_report(:a, :'run') -> 'tool_calls') x;
+select x ->> 'destination' as destination, x ->> 'status' as status, x ->> 'attempts' as attempts from jsonb_array_elements(sor.forensic_report(:a, :'run') -> 'outbox') x;
+select jsonb_array_length(sor.forensic_report(:a, :'run') -> 'events') = (select count(*) from sor.replay(:a, :'run')) as every_event;
+select count(*) > 20 as some, bool_and(narrative <> '') as told from sor.what_happened(:a, '-infinity', 'infinity');
+select count(*) from sor.what_happened(:a, '-infinity', 'infinity', 3);
+select count(*) from sor.what_happened(:a, clock_timestamp(), 'infinity');
+select count(*) from sor.what_happened(:a, '-infinity', clock_timestamp() - interval '1 day');
+-- it looks without leaving a trace: no context stays open
+select sor.current_tenant();
+select streams, events > 20 as events, first_bad from sor.verify_events(:a);
+select streams, events > 20 as events, first_bad from sor.verify_events(:a, :'run');
+reset role;
+
+-- the run is rebuilt from its events, column by column, whatever the session's time zone
+set timezone = 'Asia/Kolkata';
+select b -> 'run' = to_jsonb(r) as run, b -> 'turns' = (select jsonb_agg(to_jsonb(t) order by turn_no) from sor.turns t where t.run_id = r.id) as turns,
+       b -> 'tool_calls' = (select jsonb_agg(to_jsonb(c) order by id) from sor.tool_calls c where c.run_id = r.id) as tool_calls,
+       jsonb_array_length(b -> 'tool_calls') as calls
+  from sor.runs r, sor.rebuild_run(r.tenant_id, r.id) b where r.id = :'run';
+set timezone = utc;
+-- of a live run all but the lease
+select run_id as live, run_token as token from sor.start_run(:a, 'rec', 'live', :'ann') \gset
+select sor.heartbeat(:a, :'live', :token, '1 h') \g /dev/null
+select (b -> 'run') - 'lease_until' = to_jsonb(r) - 'lease_until' as run, b -> 'turns' as turns, b -> 'tool_calls' as tool_calls
+  from sor.runs r, sor.rebuild_run(r.tenant_id, r.id) b where r.id = :'live';
+select key, forensics_test.mask(value) as sentence from jsonb_each_text(sor.forensic_report(:a, :'live') -> 'summary');
+select sor.cancel_run(:a, :'live', 'enough') \g /dev/null
+-- a long report is put together as jsonb itself would
+select count(sor.append_event(:a, 'expense.seen', jsonb_build_object('n', n, 'text', repeat('x', n % 7), 'nested', jsonb_build_array(n, null, true)), :'live')) from generate_series(1, 150) n;
+select r = r::text::jsonb as well_formed, jsonb_array_length(r -> 'events') as events,
+       r -> 'events' = (select jsonb_agg(to_jsonb(e) - '{tenant_id,run_id,prev_hash,hash}'::text[] order by id) from sor.agent_events e where run_id = :'live') as same,
+       r #>> '{events,99,payload,n}' as n, r #>> '{events,-1,payload,nested,0}' as last, r -> 'outbox' as outbox
+  from sor.forensic_report(:a, :'live') r;
+-- several tenants in one statement
+select count(*), count(v.first_bad) as bad from (values (:a::uuid), (:b::uuid)) t (id), sor.verify_events(t.id) v;
+
+-- whom it answers
+set role forensics_auditor;
+select forensics_test.attempt(format('select sor.%s', x)) from (values (format('replay(%L, %L)', :a, :b)), (format('rebuild_run(%L, %L)', :a, :b)),
+    (format('forensic_report(%L, %L)', :a, :b)), (format('verify_events(%L, %L)', :a, :b)), (format('verify_events(%L)', :b)),
+    (format('what_happened(%L, now(), now(), 0)', :a)), ('doctor()')) v (x);
+set role forensics_worker;
+select forensics_test.attempt(format('select sor.%s', x)) from (values (format('replay(%L, %L)', :a, :'run')), (format('forensic_report(%L, %L)', :a, :'run')),
+    (format('verify_events(%L)', :a))) v (x);
+reset role;
+
+-- history that a superuser has changed, with the guard off, is found; each change is undone
+create function forensics_test.tampered(command text, of_run uuid) returns text language plpgsql as $$
+declare whole jsonb; of_it jsonb;
+begin
+    alter table sor.agent_events disable trigger all;
+    execute command;
+    select first_bad into whole from sor.verify_events('00000000-0000-7000-8000-00000000f0a1');
+    select first_bad into of_it from sor.verify_events('00000000-0000-7000-8000-00000000f0a1', of_run);
+    raise exception using errcode = 'P9999', message = coalesce(forensics_test.mask(whole ->> 'problem'), 'nothing found') ||
+        case when of_it = whole then '' when of_it is null then ' | not of this run' else ' | of the run: ' || (of_it ->> 'problem') end;
+exception when sqlstate 'P9999' then
+    return sqlerrm;
+end $$;
+select what, forensics_test.tampered(format(command, :'run', :'message'), :'run') from (values
+    ('nothing', 'select'),
+    ('an edited payload', 'update sor.agent_events set payload = payload || ''{"x": 1}'' where stream_id = %1$L and seq = 3'),
+    ('an edited actor', 'update sor.agent_events set actor = ''nobody'' where stream_id = %1$L and seq = 3'),
+    ('an edited time', 'update sor.agent_events set created_at = created_at + interval ''1 us'' where stream_id = %1$L and seq = 3'),
+    ('an edited event with its hash', 'update sor.agent_events set actor = ''nobody'', hash = sha256(''x'') where stream_id = %1$L and seq = 3'),
+    ('an event moved to another run', 'update sor.agent_events set run_id = %2$L where stream_id = %1$L and seq = 3'),
+    ('a deleted event', 'delete from sor.agent_events where stream_id = %1$L and seq = 3'),
+    ('a deleted first event', 'delete from sor.agent_events where stream_id = %1$L and seq = 1'),
+    ('a deletion with the rest renumbered', 'delete from sor.agent_events where stream_id = %1$L and seq = 3; update sor.agent_events set seq = seq + 1000000 where stream_id = %1$L and seq > 3;'
+        ' update sor.agent_events set seq = seq - 1000001 where seq > 1000000'),
+    ('two events swapped', 'update sor.agent_events set seq = 1000007 - seq where stream_id = %1$L and seq in (3, 4); update sor.agent_events set seq = seq - 1000000 where seq > 1000000'),
+    ('an inserted event', 'insert into sor.agent_events select tenant_id, stream_id, seq + 1, sor.uuid_v7(), run_id, turn_no, tool_call_id, message_id, ''expense.approved'', actor_kind,'
+        ' actor, on_behalf_of, payload, created_at, hash, hash from sor.agent_events where stream_id = %1$L order by seq desc limit 1'),
+    ('the run''s end', 'delete from sor.agent_events where stream_id = %1$L and event_type = ''run.succeeded'''),
+    ('the run''s end, and its row set back', 'delete from sor.agent_events where stream_id = %1$L and seq >= (select max(seq) - 1 from sor.agent_events where stream_id = %1$L);'
+        ' update sor.runs set status = ''running'', finished_at = null, lease_until = now() where id = %1$L'),
+    ('the run''s history from its first call on', 'delete from sor.agent_events where stream_id = %1$L and seq > 2;'
+        ' update sor.runs set status = ''running'', finished_at = null, lease_until = now() where id = %1$L'),
+    ('the run''s whole history', 'delete from sor.agent_events where stream_id = %1$L'),
+    ('the run''s row', 'delete from sor.tool_calls where run_id = %1$L; delete from sor.turns where run_id = %1$L; update sor.runs set id = sor.uuid_v7() where id = %1$L'),
+    ('a tool call''s row', 'delete from sor.tool_calls where run_id = %1$L and tool = ''drop_table'''),
+    ('the dispatch of a message', 'delete from sor.agent_events where stream_id = %2$L and seq = 2'),
+    ('the whole history of a message', 'delete from sor.agent_events where stream_id = %2$L'),
+    ('the tenant''s own stream', 'delete from sor.agent_events where event_type in (''role.assigned'', ''grant.changed'') and tenant_id = ''00000000-0000-7000-8000-00000000f0a1''')
+) v (what, command);
+select tgname, tgenabled from pg_trigger where tgrelid = 'sor.agent_events'::regclass and not tgisinternal order by 1;
+
+-- the doctor finds what is broken
+create function forensics_test.complaints() returns setof text language sql as $$
+    -- of this test's tenant alone, where tenants are told apart
+    select name || ': ' || coalesce(substring(evidence from 'forensics A: \d+[^;]*'), evidence) || ' -> ' || fix from sor.doctor() where not ok
+$$;
+create function forensics_test.broken(command text) returns text language plpgsql as $$
+declare former text[] := array(select forensics_test.complaints()); found text;
+begin
+    execute command;
+    select string_agg(c, '; ' order by c) into found from forensics_test.complaints() c where c <> all (former);
+    raise exception using errcode = 'P9999', message = coalesce(found, 'nothing found');
+exception when sqlstate 'P9999' then
+    return sqlerrm;
+end $$;
+select name, ok = (fix is null) as fits, evidence <> '' as told from sor.doctor();
+select what, forensics_test.broken(format(command, :'run', :'message')) from (values
+    ('nothing', 'select'),
+    ('row security not forced', 'alter table sor.turns no force row level security'),
+    ('a policy dropped', 'drop policy tenant_isolation on sor.turns'),
+    ('a registered table without row security', 'alter table forensics_test.expenses disable row level security'),
+    ('the guard off', 'alter table sor.agent_events disable trigger append_only_rows'),
+    ('the guard as plain trigger', 'alter table sor.agent_events enable trigger append_only_truncate'),
+    ('the engine unfit', 'alter role sor_engine login bypassrls; grant sor_engine to forensics_owner'),
+    ('a function open to all', 'grant execute on function sor.doctor() to public'),
+    ('a function of another owner', 'alter function sor.doctor() owner to forensics_owner'),
+    ('a table open for writing', 'grant insert on sor.agent_events to forensics_worker'),
+    ('an unfit login', 'alter role forensics_worker login bypassrls'),
+    ('a registered table that is gone', 'drop table forensics_test.expenses'),
+    ('an unfit owner', 'alter role forensics_owner bypassrls'),
+    ('a queue''s trigger off', 'alter table forensics_test.pending disable trigger all'),
+    ('a run without a holder', 'update sor.runs set status = ''running'', finished_at = null, lease_until = now() - interval ''2 h'' where id = %1$L'),
+    ('a dead message', 'update sor.outbox set status = ''dead'' where id = %2$L'),
+    ('responses long expired', 'update sor.idempotency_keys set expires_at = now() - interval ''8 days'' where tenant_id = ''00000000-0000-7000-8000-00000000f0a1''')
+) v (what, command);
+set role sor_operator;
+select count(*) > 10 as answers from sor.doctor();
+reset role;
+drop schema forensics_test cascade;
