@@ -1,7 +1,8 @@
 -- claim: items of domain tables, handed out with leases and fencing tokens.
 
 -- Without row security, and readable by the engine alone: it holds no tenant's content, and a claim must cost the same
--- whatever waits. Only what waits or is being worked on has a row; dead and finished items have none.
+-- whatever waits. Only what waits or is being worked on has a row; dead and finished items have none. No CHECK: each
+-- would be parsed again at every statement, and only our own functions write here.
 create table sor.ready (
     tenant_id uuid not null,
     queue text not null,

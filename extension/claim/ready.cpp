@@ -282,7 +282,7 @@ bool remove(const char* queue, const char* item_id) {
 
 void add(const char* queue, const char* item_id, const TimestampTz* available_at, const char* order_value, int64 token) {
     static bridge::statement add("insert into sor.ready (tenant_id, queue, item_id, available_at, claim_token, order_value, order_at)"
-                                 " values ($1, $2, $3, $4, $5, $6, $7) on conflict (tenant_id, queue, item_id) do nothing",
+                                 " values ($1, $2, $3, $4, $5, $6, $7)",
                                  {UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID, TEXTOID, TIMESTAMPTZOID});
     const TimestampTz now = GetCurrentTimestamp();
     const bool later = available_at != nullptr && *available_at > now;

@@ -43,10 +43,10 @@ void put_back(const char* queue, const char* item_id, TimestampTz available_at, 
 // Whoever holds it; false when there is no such row.
 bool remove(const char* queue, const char* item_id);
 
-// available_at null: now. Nothing happens when the item is there already.
+// Of an item that is not there. available_at null: now.
 void add(const char* queue, const char* item_id, const TimestampTz* available_at, const char* order_value, int64 token);
 
-// Many at once, of any tenants; order_values null: no item has one.
+// Many at once, of any tenants, except those there already; order_values null: no item has one.
 void add_many(const char* queue, ArrayType* tenants, ArrayType* item_ids, ArrayType* order_values, int count);
 // Of the open tenant.
 void remove_many(const char* queue, ArrayType* item_ids);

@@ -8,7 +8,7 @@ create table sor.outbox (
     destination text not null,
     payload jsonb not null,
     dedup_key text not null,
-    status text not null default 'pending',
+    status text not null default 'pending', -- dispatched, dead; no CHECK: it would be parsed again at every enqueue
     attempts int not null default 0,
     next_attempt_at timestamptz not null,
     last_error text,
