@@ -179,6 +179,19 @@ void Handler::broke(Batch& batch, const std::string& message, const std::string&
                    "Run its command by hand: it reads items as JSON lines on standard input.");
 }
 
+void Handler::ended(Batch& batch) {
+    const auto how = end_of_process(milliseconds(500));
+    // The shell's own words for a command that it did not find or could not run: no item is to blame.
+    const bool not_started = !fruitful_ && (how.ends_with(" 126") || how.ends_with(" 127"));
+    if (!not_started)
+        return broke(batch, "the handler ended before it answered", how,
+                     "A handler reads items until the end of its standard input; it is started again for the next item.");
+    fruitless_starts_ = max_fruitless_starts;
+    kill();
+    report("the handler could not be started", "\"" + options_.command + "\": " + how + ".",
+           "The shell's message is above. --handler takes a command for /bin/sh -c; give a path, or set PATH.");
+}
+
 void Handler::take_line(Batch& batch, const std::string& line) {
     protocol::Answer answer;
     try {
@@ -323,8 +336,17 @@ std::vector<Handled> Handler::work(std::span<const protocol::Item> items, steady
         if (read_.size() > longest_line)
             broke(batch, "the handler wrote a line longer than " + std::to_string(longest_line) + " bytes", {}, {});
         else if (!open && !(batch.waiting.empty() && batch.outstanding.empty()))
-            broke(batch, "the handler ended before it answered", end_of_process(milliseconds(500)),
-                  "A handler reads items until the end of its standard input; it is started again for the next item.");
+            ended(batch);
+    }
+    // An answer too many tends to follow at once. Where the batch is small, a short look keeps its last item too from
+    // being done on the word of a handler that answers twice.
+    constexpr std::size_t small_batch = 10;
+    pollfd entry{out_, POLLIN, 0};
+    if (pid_ > 0 && batch.outstanding.empty() && items.size() < small_batch && poll(&entry, 1, 20) > 0) {
+        read_some();
+        while (pid_ > 0 && next_line(line))
+            if (!line.empty())
+                take_line(batch, line);
     }
     return results;
 }

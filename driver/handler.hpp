@@ -63,6 +63,7 @@ private:
     void report(const std::string& message, const std::string& detail, const std::string& hint);
     // Ends the process for breaking a rule; the item that it was working on fails with the reason.
     void broke(Batch& batch, const std::string& message, const std::string& detail, const std::string& hint);
+    void ended(Batch& batch);
     void take_line(Batch& batch, const std::string& line);
     void write_some();
     // False at the end of its output.

@@ -25,11 +25,15 @@ int run(int argc, char** argv) {
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
-        if (argc > 1 && argv[1][0] != '-' && app.get_subcommands([&](const CLI::App* one) { return one->get_name() == argv[1]; }).empty()) {
-            std::fprintf(stderr, "sor: error: unknown command \"%s\"\nHINT: sor --help lists the commands.\n", argv[1]);
-            return static_cast<int>(Exit::usage);
-        }
-        return app.exit(error) == 0 ? 0 : static_cast<int>(Exit::usage);
+        if (error.get_exit_code() == 0)
+            return app.exit(error);
+        const auto chosen_commands = app.get_subcommands();
+        const auto command = chosen_commands.empty() ? std::string() : " " + chosen_commands.front()->get_name();
+        std::string message = error.what();
+        if (command.empty() && argc > 1 && argv[1][0] != '-')
+            message = "unknown command \"" + std::string(argv[1]) + "\"";
+        std::fprintf(stderr, "sor%s: error: %s\nHINT: sor%s --help says what it takes.\n", command.c_str(), message.c_str(), command.c_str());
+        return static_cast<int>(Exit::usage);
     }
     Log log(app.get_subcommands().front()->get_name(), common.verbose, common.log_format == "json");
     try {

@@ -89,9 +89,11 @@ TEST_F(HandlerTest, OneThatNeverAnswersIsGivenUp) {
     EXPECT_EQ(results[3].state, State::unworked) << "the others keep their attempts";
 }
 
-TEST_F(HandlerTest, ACommandThatDoesNotExistIsGivenUp) {
-    work("/no/such/handler", 5);
+TEST_F(HandlerTest, ACommandThatDoesNotExistIsNoItemsFault) {
+    const auto results = work("/no/such/handler", 5);
     EXPECT_TRUE(handler_->given_up());
+    EXPECT_TRUE(handler_->at_fault());
+    EXPECT_EQ(results[0].state, State::unworked);
     EXPECT_NE(errors_.find("exit status 127"), std::string::npos) << errors_;
 }
 
@@ -117,6 +119,12 @@ TEST_F(HandlerTest, ASecondAnswerSpoilsItsItem) {
     EXPECT_EQ(results[0].state, State::fault);
     EXPECT_EQ(results[0].error, "the handler answered twice");
     EXPECT_EQ(results[1].state, State::answered);
+    EXPECT_TRUE(handler_->at_fault());
+}
+
+TEST_F(HandlerTest, ASecondAnswerForTheLastItemIsSeen) {
+    const auto results = work(script(good + "; sleep 0.002; " + good), 3);
+    EXPECT_EQ(results[2].state, State::fault);
     EXPECT_TRUE(handler_->at_fault());
 }
 
