@@ -303,6 +303,7 @@ set role claim_app; select count(*) from sor.tenants_with_work('jobs'); reset ro
 select claim_test.lapse('jobs');
 update sor.ready set available_at = clock_timestamp() where queue = 'jobs' and tenant_id = :b;
 set role claim_app; select t = :b as b from sor.tenants_with_work('jobs') t; reset role;
+set role claim_app; select claim_test.attempt($$select * from sor.tenants_with_work('no queue')$$); reset role;
 set role claim_worker;
 select count(*) from sor.tenants_with_work('jobs');
 select run_id from sor.start_run(:a, 'night') \gset

@@ -262,6 +262,8 @@ SOR_FUNCTION(tenants_with_work) {
     const Oid caller = GetUserId();
     bridge::rowset rows(fcinfo, bridge::rowset::scalars);
     context::as_engine([&](MemoryContext) {
+        if (strcmp(queue, claim::outbox_queue) != 0)
+            claim::find_queue(queue);
         // A subquery that ends in LIMIT stays one index probe for each tenant.
         static bridge::statement list(
             "select t.tenant_id, coalesce((select true from sor.ready r where r.tenant_id = t.tenant_id and r.queue = $3 and r.available_at <= $4"

@@ -123,7 +123,7 @@ create function sor.tenants_with_work(queue text, worker text default null) retu
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.tenants_with_work(text, text) is
     'The tenants granted to the calling role that have something due in the queue (outbox: a message); with a worker given also those where a run of that worker has lapsed. '
-    'Costs one index probe for each tenant.';
+    'Costs one index probe for each tenant. Errors: SR013 no such queue.';
 
 grant execute on function sor.claim(uuid, text, text, int, interval), sor.complete(uuid, text, text, bigint, jsonb),
     sor.fail(uuid, text, text, bigint, text), sor.release(uuid, text, text, bigint, interval),
