@@ -135,7 +135,7 @@ select set_config('sor.tenant_id', :b, false);
 select set_config('sor.tenant_id', :b, true);
 update pg_settings set setting = '00000000-0000-7000-8000-00000000c0b2' where name = 'sor.tenant_id';
 alter role context_app set sor.tenant_id = '00000000-0000-7000-8000-00000000c0b2';
-alter database contrib_regression set sor.tenant_id = '00000000-0000-7000-8000-00000000c0b2';
+alter database :"DBNAME" set sor.tenant_id = '00000000-0000-7000-8000-00000000c0b2';
 alter system set sor.tenant_id = '00000000-0000-7000-8000-00000000c0b2';
 create function context_test.forge() returns uuid language sql set sor.tenant_id = '00000000-0000-7000-8000-00000000c0b2' as 'select sor.current_tenant()';
 begin;

@@ -39,12 +39,12 @@ my %tampering = (
 	'an edited time' => "UPDATE sor.agent_events SET created_at = created_at + interval '1 us' WHERE id = $one;",
 	'a deleted event' => "DELETE FROM sor.agent_events WHERE id = $one;",
 	'a deletion with the rest renumbered' => "DELETE FROM sor.agent_events WHERE stream_id = $run_stream AND seq = 3;
-		UPDATE sor.agent_events SET seq = -seq WHERE stream_id = $run_stream AND seq > 3;
-		UPDATE sor.agent_events SET seq = -seq - 1 WHERE seq < 0;",
+		UPDATE sor.agent_events SET seq = seq + 1000000 WHERE stream_id = $run_stream AND seq > 3;
+		UPDATE sor.agent_events SET seq = seq - 1000001 WHERE seq > 1000000;",
 	'an inserted event' => "CREATE TEMP TABLE e ON COMMIT DROP AS SELECT * FROM sor.agent_events WHERE stream_id = $run_stream ORDER BY seq DESC LIMIT 1;
 		UPDATE e SET seq = seq + 1, id = sor.uuid_v7(), prev_hash = hash; INSERT INTO sor.agent_events SELECT * FROM e;",
-	'two events swapped' => "UPDATE sor.agent_events SET seq = -seq WHERE stream_id = $run_stream AND seq IN (2, 3);
-		UPDATE sor.agent_events SET seq = seq + 5 WHERE seq < 0;",
+	'two events swapped' => "UPDATE sor.agent_events SET seq = seq + 1000000 WHERE stream_id = $run_stream AND seq IN (2, 3);
+		UPDATE sor.agent_events SET seq = 1000005 - seq WHERE seq > 1000000;",
 );
 for my $what (sort keys %tampering)
 {
