@@ -79,48 +79,56 @@ ArrayType* tid_array(Datum* tids, int count) {
 // Decides for the rows that have an order_value which of them pass, and parks those behind another. Returns how many
 // it parked.
 int settle_order(const char* queue, candidates& c, int wanted) {
-    auto* numbers = static_cast<int*>(palloc(sizeof(int) * static_cast<size_t>(c.count)));
-    auto* ids = static_cast<Datum*>(palloc(sizeof(Datum) * static_cast<size_t>(c.count)));
-    auto* orders = static_cast<Datum*>(palloc(sizeof(Datum) * static_cast<size_t>(c.count)));
-    auto* locked = static_cast<bool*>(palloc0(sizeof(bool) * static_cast<size_t>(c.count)));
+    const auto room = static_cast<size_t>(c.count);
+    auto* keys = static_cast<Datum*>(palloc(sizeof(Datum) * room)); // order values, each once for a row of candidates with it
+    auto* locked = static_cast<bool*>(palloc0(sizeof(bool) * room));
+    auto* key_of = static_cast<int*>(palloc(sizeof(int) * room)); // of each candidate; -1: none
     const pg_uuid_t& tenant = context::required_tenant();
     int n = 0;
+    const char* last = nullptr;
     for (int i = 0; i < c.count; ++i) {
-        c.passes[i] = c.rows[i].order_value == nullptr;
+        const char* order_value = c.rows[i].order_value;
+        c.passes[i] = order_value == nullptr;
+        key_of[i] = -1;
         if (c.passes[i])
             continue;
-        // Rows beyond those wanted are only looked at to be parked: a lock for each could fill the lock table.
-        if (n < wanted)
-            locked[n] = try_lock_order(tenant, queue, c.rows[i].order_value);
-        ids[n] = CStringGetTextDatum(c.rows[i].item_id);
-        orders[n] = CStringGetTextDatum(c.rows[i].order_value);
-        numbers[n++] = i;
+        if (last == nullptr || strcmp(last, order_value) != 0) {
+            // Beyond those wanted, rows are only looked at to be parked: a lock for each could fill the lock table.
+            if (n < wanted)
+                locked[n] = try_lock_order(tenant, queue, order_value);
+            keys[n++] = CStringGetTextDatum(order_value);
+            last = order_value;
+        }
+        key_of[i] = n - 1;
     }
     if (n == 0)
         return 0;
-    // Looks with a snapshot taken after the locks. The subquery's LIMIT keeps it one index probe for each row.
-    static bridge::statement firsts(
-        "select c.n::int from rows from (pg_catalog.unnest($3), pg_catalog.unnest($4)) with ordinality as c(item_id, order_value, n)"
-        " where c.item_id = (select r.item_id from sor.ready r"
-        "                     where r.tenant_id = $1 and r.queue = $2 and r.order_value = c.order_value"
-        "                     order by r.order_at, r.item_id limit 1)",
-        {UUIDOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID});
-    const auto first = firsts.run_latest(in(tenant), in(queue), in(text_array(ids, nullptr, n)), in(text_array(orders, nullptr, n)));
-    auto* is_first = static_cast<bool*>(palloc0(sizeof(bool) * static_cast<size_t>(n)));
-    for (uint64 i = 0; i < first.count; ++i)
-        is_first[first.integer(i, 1) - 1] = true;
+    // Looks with a snapshot taken after the locks. The subquery's LIMIT keeps it one index probe for each.
+    static bridge::statement firsts("select (select r.item_id from sor.ready r"
+                                    "         where r.tenant_id = $1 and r.queue = $2 and r.order_value = k.order_value"
+                                    "         order by r.order_at, r.item_id limit 1)"
+                                    "  from pg_catalog.unnest($3) with ordinality as k(order_value, n) order by k.n",
+                                    {UUIDOID, TEXTOID, TEXTARRAYOID});
+    const auto first = firsts.run_latest(in(tenant), in(queue), in(text_array(keys, nullptr, n)));
+    auto** first_of = static_cast<char**>(palloc(sizeof(char*) * room));
+    for (int i = 0; i < n; ++i)
+        first_of[i] = first.string(static_cast<uint64>(i), 1); // the candidates themselves are there, locked
     first.free();
-    int behind = 0;
-    for (int i = 0; i < n; ++i) {
-        c.passes[numbers[i]] = is_first[i] && locked[i];
-        if (!is_first[i])
-            ids[behind++] = c.places[numbers[i]];
+    auto* behind = static_cast<Datum*>(palloc(sizeof(Datum) * room));
+    int parked = 0;
+    for (int i = 0; i < c.count; ++i) {
+        if (key_of[i] < 0)
+            continue;
+        const bool is_first = strcmp(first_of[key_of[i]], c.rows[i].item_id) == 0;
+        c.passes[i] = is_first && locked[key_of[i]];
+        if (!is_first)
+            behind[parked++] = c.places[i];
     }
-    if (behind > 0) {
+    if (parked > 0) {
         static bridge::statement park("update sor.ready set available_at = 'infinity' where ctid = any ($1)", {TIDARRAYOID});
-        park.run(in(tid_array(ids, behind)));
+        park.run(in(tid_array(behind, parked)));
     }
-    return behind;
+    return parked;
 }
 
 } // namespace
