@@ -110,6 +110,7 @@ select claim_test.attempt($$select * from sor.claim('00000000-0000-7000-8000-000
 select claim_test.attempt($$select * from sor.claim('00000000-0000-7000-8000-0000000c1aa1', 'jobs', 'w', 1001, '1 min')$$);
 select claim_test.attempt($$select * from sor.claim('00000000-0000-7000-8000-0000000c1aa1', 'jobs', 'w', 1, '2 h')$$);
 select claim_test.attempt($$select * from sor.claim('00000000-0000-7000-8000-0000000c1aa1', 'jobs', null, 1, '1 min')$$);
+select claim_test.attempt($$select * from sor.claim('00000000-0000-7000-8000-0000000c1aa1', 'jobs', '', 1, '1 min')$$);
 select claim_test.attempt($$select * from sor.claim('00000000-0000-7000-8000-0000000c1ac3', 'jobs', 'w', 1, '1 min')$$);
 select claim_test.attempt($$select * from sor.ready$$);
 select claim_test.attempt($$select * from sor.item_failures$$);

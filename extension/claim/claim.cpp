@@ -70,6 +70,8 @@ struct claimed {
 
 claimed claim(const char* name, const char* worker, int max, int64 lease) {
     require_item_count(max);
+    if (*worker == '\0')
+        bridge::raise(code::invalid_parameter, "worker must not be empty", nullptr, "Give the name under which the claims are recorded.");
     const queue* q = find_queue(name);
     for (;;) {
         const ready::taken taken = ready::take(q->name, worker, max, lease, q->max_attempts);
