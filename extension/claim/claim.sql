@@ -2,17 +2,17 @@
 
 -- Without row security, and readable by the engine alone: it holds no tenant's content, and a claim must cost the same
 -- whatever waits. Only what waits or is being worked on has a row; dead and finished items have none. No CHECK: each
--- would be parsed again at every statement, and only our own functions write here.
+-- would be parsed again at every statement, and only our own functions write here. Keys compare as bytes, everywhere alike.
 create table sor.ready (
     tenant_id uuid not null,
-    queue text not null,
-    item_id text not null,
+    queue text collate "C" not null,
+    item_id text collate "C" not null,
     available_at timestamptz not null,
     claim_token bigint not null default 0,
     attempt int not null default 0,
     claimed_by text,
     run_id uuid,
-    order_value text,
+    order_value text collate "C",
     order_at timestamptz,
     primary key (tenant_id, queue, item_id)
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0,
@@ -35,14 +35,14 @@ comment on table sor.queues is 'The tables whose rows are items of a queue, by r
 
 create table sor.item_failures (
     tenant_id uuid not null,
-    queue text not null,
-    item_id text not null,
+    queue text collate "C" not null,
+    item_id text collate "C" not null,
     attempt int not null,
     error text not null,
     failed_at timestamptz not null,
     dead boolean not null,
     claim_token bigint not null,
-    order_value text,
+    order_value text collate "C",
     primary key (tenant_id, queue, item_id)
 );
 comment on table sor.item_failures is

@@ -7,7 +7,7 @@ create table sor.outbox (
     event_type text not null,
     destination text not null,
     payload jsonb not null,
-    dedup_key text not null,
+    dedup_key text collate "C" not null,
     status text not null default 'pending', -- dispatched, dead; no CHECK: it would be parsed again at every enqueue
     attempts int not null default 0,
     next_attempt_at timestamptz not null,
