@@ -34,8 +34,13 @@ sub only_sor_calls
 	return 1 if $sql =~ /^(BEGIN|COMMIT|ROLLBACK|LISTEN \w+|DEALLOCATE ALL|SET application_name TO '[^']*')$/i;
 	return 0 if $sql =~ /\b(insert|update|delete|merge|copy|truncate|create|alter|drop|grant|set)\b(?!\s*=>)/i || $sql =~ /;/;
 	return 0 unless $sql =~ /^\s*SELECT\b/i && $sql =~ /\bsor\.\w+\s*\(/;
+	$sql =~ s/\bextract\(epoch from \w+\)//gi;
 	# each FROM and JOIN item is a call of a sor function
-	while ($sql =~ /\b(?:from|join)\s+(?:lateral\s+)?([\w."]+)\s*(\()?/gi) { return 0 unless $1 =~ /^sor\./ && $2 }
+	while ($sql =~ /\b(?:from|join)\s+(?:lateral\s+)?([\w."]+\s*\(?)/gi)
+	{
+		my $source = $1;
+		return 0 unless $source =~ /^sor\.\w+\s*\($/;
+	}
 	return $sql !~ /\b(pg_catalog|information_schema|pg_class|reconciler)\./i;
 }
 while (<$log>)

@@ -66,7 +66,7 @@ for my $format (qw(custom plain))
 	my ($code, $stdout, $stderr) = $node->psql($db, 'DELETE FROM sor.agent_events');
 	like($stderr, qr/ERROR/, "$format: the guard holds");
 	my $at = sub { ('--dbname', 'host=' . $node->host . ' port=' . $node->port . " dbname=$db user=reconciler_$_[0]") };
-	$world->load_ok($world->statement(10, 'Alice'), '--tenant', 'Alice', '--set', 'statement=2', $at->('loader'));
+	$world->load_ok($world->statement(10), '--tenant', 'Alice', '--set', 'statement=2', $at->('loader'));
 	$world->work_ok($at->('worker'));
 	$world->relay_ok($at->('relay'));
 	is($node->safe_psql($db, 'SELECT count(*) FROM reconciler.expenses'), '40', "$format: the restored database goes on working");

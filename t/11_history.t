@@ -23,8 +23,9 @@ sub verdicts
 	my $sql = "BEGIN; ALTER TABLE sor.agent_events DISABLE TRIGGER USER; $tamper\n" .
 		"SELECT coalesce(first_bad::text, 'clean') FROM sor.verify_events('$alice');\n" . slurp(top . '/t/export_events.sql') . "\nROLLBACK;";
 	my ($out, $err) = ('', '');
-	$world->node->psql('reconciler', $sql, stdout => \$out, stderr => \$err, extra_params => [ '-q', '-v', "tenant=$alice", '-v', "file=$file" ], on_error_stop => 1);
-	diag($err) if $err =~ /ERROR/;
+	unlink $file;
+	my $rc = $world->node->psql('reconciler', $sql, stdout => \$out, stderr => \$err, extra_params => [ '-q', '-v', "tenant=$alice", '-v', "file=$file" ], on_error_stop => 1);
+	die "$tamper\n$err" if $rc != 0 || !-e $file;
 	my ($said, $complaint) = ('', '');
 	IPC::Run::run([ '/usr/bin/python3', $verifier, $file ], '>', \$said, '2>', \$complaint);
 	return ($out =~ s/\n.*//sr, $? == 0 ? 'clean' : $said . $complaint);
