@@ -36,18 +36,14 @@ bool try_lock_order(const pg_uuid_t& tenant, const char* queue, const char* orde
 // The place of a row that was handed out.
 constexpr TimestampTz in_front = DT_NOBEGIN;
 
-// After a row was removed from that place of its order_value: if it was the first, the next one may be handed out.
+// After a row was removed from that place of its order_value: the next one may be handed out.
 void let_next_pass(const char* queue, const char* order_value, TimestampTz order_at, const char* item_id) {
-    // The lock comes first and always: a claim that is about to park that row because it still saw the removed one
-    // holds it, and what it did is seen only after its end. Only a later row is locked, so that removals wait for each
-    // other in one direction. When another row is before both, its removal will do this.
-    static bridge::statement first(
-        "select r.item_id, r.available_at = 'infinity' from sor.ready r"
-        " where r.tenant_id = $1 and r.queue = $2 and r.order_value = $3 and (r.order_at, r.item_id) > ($4, $5)"
-        "   and not exists (select from sor.ready e where e.tenant_id = $1 and e.queue = $2 and e.order_value = $3"
-        "                      and (e.order_at, e.item_id) < ($4, $5))"
-        " order by r.order_at, r.item_id limit 1 for update of r",
-        {UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID});
+    // Waits for whoever is removing that row, or handing it out, and takes the one after it when it is gone. Whether yet
+    // another row is before both does not matter: a claim looks before it hands out.
+    static bridge::statement first("select item_id, available_at = 'infinity' from sor.ready"
+                                   " where tenant_id = $1 and queue = $2 and order_value = $3 and (order_at, item_id) > ($4, $5)"
+                                   " order by order_at, item_id limit 1 for update",
+                                   {UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID});
     static bridge::statement pass("update sor.ready set available_at = order_at"
                                   " where tenant_id = $1 and queue = $2 and item_id = $3 and available_at = 'infinity'",
                                   {UUIDOID, TEXTOID, TEXTOID});
@@ -114,6 +110,26 @@ int settle_order(const char* queue, candidates& c, int wanted) {
     for (int i = 0; i < n; ++i)
         first_of[i] = first.string(static_cast<uint64>(i), 1); // the candidates themselves are there, locked
     first.free();
+    // A row is parked only while the first one cannot go unseen: whoever removes that waits for this lock, and then finds
+    // the parked row. One that is just being removed cannot be locked, and its followers are left as they are.
+    static bridge::statement hold("select k.n::int from pg_catalog.unnest($3) with ordinality as k(item_id, n),"
+                                  "  lateral (select from sor.ready r where r.tenant_id = $1 and r.queue = $2 and r.item_id = k.item_id"
+                                  "           limit 1 for key share skip locked) h",
+                                  {UUIDOID, TEXTOID, TEXTARRAYOID});
+    auto* held = static_cast<bool*>(palloc0(sizeof(bool) * room));
+    auto* asked = static_cast<int*>(palloc(sizeof(int) * room));
+    int to_hold = 0;
+    for (int i = 0; i < c.count; ++i)
+        if (key_of[i] >= 0 && strcmp(first_of[key_of[i]], c.rows[i].item_id) != 0 && (to_hold == 0 || asked[to_hold - 1] != key_of[i])) {
+            keys[to_hold] = CStringGetTextDatum(first_of[key_of[i]]);
+            asked[to_hold++] = key_of[i];
+        }
+    if (to_hold > 0) {
+        const auto got = hold.run_latest(in(tenant), in(queue), in(text_array(keys, nullptr, to_hold)));
+        for (uint64 i = 0; i < got.count; ++i)
+            held[asked[got.integer(i, 1) - 1]] = true;
+        got.free();
+    }
     auto* behind = static_cast<Datum*>(palloc(sizeof(Datum) * room));
     int parked = 0;
     for (int i = 0; i < c.count; ++i) {
@@ -121,7 +137,7 @@ int settle_order(const char* queue, candidates& c, int wanted) {
             continue;
         const bool is_first = strcmp(first_of[key_of[i]], c.rows[i].item_id) == 0;
         c.passes[i] = is_first && locked[key_of[i]];
-        if (!is_first)
+        if (!is_first && held[key_of[i]])
             behind[parked++] = c.places[i];
     }
     if (parked > 0) {
@@ -148,7 +164,7 @@ taken take(const char* queue, const char* worker, int max, int64 lease, int max_
     // large the backlog is; what it found and locked is then addressed by its place.
     static bridge::statement due("select item_id, claim_token, attempt, order_value, claimed_by, ctid from sor.ready"
                                  " where tenant_id = $1 and queue = $2 and available_at <= $3"
-                                 " order by available_at limit $4 for update skip locked",
+                                 " order by available_at limit $4 for no key update skip locked",
                                  {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT4OID});
     static bridge::statement hand_out(
         "update sor.ready set claim_token = greatest(claim_token + 1, $2), attempt = attempt + 1, available_at = $3,"
@@ -203,7 +219,8 @@ taken take(const char* queue, const char* worker, int max, int64 lease, int max_
             if (done.count != static_cast<uint64>(handed))
                 elog(ERROR, "%d rows of queue \"%s\" were locked, " UINT64_FORMAT " handed out", handed, queue, done.count);
         }
-        if (parked + given_up == 0)
+        // Nothing was moved out of the way: all there is was seen, or what is left waits for transactions in flight.
+        if (parked + given_up == 0 && (n < static_cast<size_t>(limit) || limit == most_looked_at))
             break;
         limit = limit < most_looked_at / 10 ? most_looked_at / 10 : most_looked_at;
     }
@@ -248,7 +265,7 @@ row remove_held(const char* queue, const char* item_id, int64 token) {
 
 row lock_held(const char* queue, const char* item_id, int64 token) {
     static bridge::statement lock("select claim_token, attempt, order_value, claimed_by, available_at from sor.ready"
-                                  " where tenant_id = $1 and queue = $2 and item_id = $3 for update",
+                                  " where tenant_id = $1 and queue = $2 and item_id = $3 for no key update",
                                   {UUIDOID, TEXTOID, TEXTOID});
     const auto found = lock.run(in(context::required_tenant()), in(queue), in(item_id));
     if (found.empty() || found.bigint(0, 1) != token || found.null(0, 4) || found.time(0, 5) <= GetCurrentTimestamp())
