@@ -208,7 +208,15 @@ private:
                 // A deadlock's or serialisation failure's victim left nothing; the ids make a repeat safe.
                 if (error.sqlstate().starts_with("40") && tries < 3)
                     continue;
-                throw;
+                if (error.sqlstate() != "SR007")
+                    throw;
+                // The run's lease, or that of one item? This throws when it is the run's.
+                db::heartbeat(connection_, run_, options_.lease);
+                if (groups.size() == 1)
+                    return lost(*groups.front().item, error.detail());
+                for (const auto& group : groups) // one lost claim spoils the call for all
+                    make_calls_at_once(turn, {&group, 1}, returned);
+                return;
             }
         }
         const auto results = json::parse(answer);

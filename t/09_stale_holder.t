@@ -36,6 +36,26 @@ $world->totals_ok($n, 'after it woke up');
 is($world->sql("SELECT count(*) FROM sor.tool_calls c JOIN sor.runs r ON (r.tenant_id, r.id) = (c.tenant_id, c.run_id) WHERE r.worker = 'first' AND c.tool IN ('write', 'queue') AND c.status = 'succeeded'"),
 	'0', 'it wrote nothing');
 
+# an item that is lost while its batch is in hand costs the others nothing
+$world->load_ok($world->statement(5), '--tenant', 'Alice', '--set', 'statement=lost');
+my ($flag2, $release2) = map { $world->dir . "/$_" } qw(flag2 release2);
+my $waiting = spew($world->dir . '/waiting', <<"END");
+while IFS= read -r line; do
+    : > $flag2
+    until [ -e $release2 ]; do sleep 0.05; done
+    printf '%s\\n' "\$line"
+done | exec @{[$world->handler]}
+END
+my $batch = $world->start_sor($world->work_args('--worker', 'third', '--lease', 60, '--handler', "sh $waiting"));
+poll_until('the batch is in hand', sub { -e $flag2 });
+$world->sql("DELETE FROM reconciler.pending_transactions WHERE id = (SELECT id FROM reconciler.pending_transactions WHERE statement = 'lost' LIMIT 1)");
+spew($release2, '');
+$r = $world->finish($batch);
+is($r->{rc}, 75, 'the worker says that an item was lost') or diag($r->{err});
+like($r->{err}, qr/the lease of an item was lost/, 'in words');
+is($world->sql("SELECT count(*), count(e.transaction_id) FROM reconciler.pending_transactions p LEFT JOIN reconciler.expenses e ON (e.tenant_id, e.transaction_id) = (p.tenant_id, p.id) WHERE p.statement = 'lost'"),
+	'4|4', 'the other four are done');
+
 # the same by hand: every function that takes a claim's or a run's token refuses the old one
 my $alice = $world->tenant_id('Alice');
 $world->load_ok($world->statement(1), '--tenant', 'Alice', '--set', 'statement=2');
