@@ -439,10 +439,8 @@ __attribute__((visibility("default"))) void _PG_init(void);
 }
 
 static void define(const char* name, const char* what, char** variable, GucStringAssignHook assign) {
-    int flags = GUC_NO_RESET_ALL | GUC_DISALLOW_IN_FILE | GUC_NOT_IN_SAMPLE;
-#ifdef GUC_NO_RESET
-    flags |= GUC_NO_RESET;
-#endif
+    // Not GUC_NO_RESET, which 16 has: it would forbid setting for the length of a function, as administration() does.
+    constexpr int flags = GUC_NO_RESET_ALL | GUC_DISALLOW_IN_FILE | GUC_NOT_IN_SAMPLE;
     DefineCustomStringVariable(name, what, nullptr, variable, "", PGC_SUSET, flags, context::only_we_set, assign, nullptr);
 }
 
