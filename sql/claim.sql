@@ -320,6 +320,31 @@ set role claim_operator;
 select claim_test.attempt($$select * from sor.claim('00000000-0000-7000-8000-0000000c1aa1', 'jobs', 'w', 1, '1 min')$$);
 reset role;
 
+-- a table whose owner altered the columns of its key
+create table claim_test.altered (tenant_id uuid, id int, primary key (tenant_id, id));
+alter table claim_test.altered owner to claim_owner;
+select sor.protect_tenant('claim_test.altered'), sor.register_queue('claim_test.altered') \g /dev/null
+set role claim_owner;
+alter table claim_test.altered drop constraint altered_pkey, no force row level security, alter column id drop not null,
+    alter column tenant_id drop not null;
+select claim_test.attempt(format('insert into claim_test.altered values (%L, null)', :a)), claim_test.attempt('insert into claim_test.altered values (null, 1)');
+insert into claim_test.altered values (:a, 1);
+select claim_test.attempt('update claim_test.altered set id = null'), claim_test.attempt('update claim_test.altered set tenant_id = null');
+drop trigger sor_queue_altered_update on claim_test.altered;
+alter table claim_test.altered drop column tenant_id cascade, add column tenant_id int;
+select claim_test.attempt('insert into claim_test.altered values (2, 5)');
+reset role;
+
+-- an order value cannot be kept from the others by an advisory lock that anybody can take
+create table claim_test.kept (tenant_id uuid, id int, who text, primary key (tenant_id, id));
+alter table claim_test.kept owner to claim_owner;
+select sor.protect_tenant('claim_test.kept'), sor.register_queue('claim_test.kept', order_key => 'who') \g /dev/null
+begin;
+insert into claim_test.kept values (:a, 1, 'x');
+select count(*) from sor.claim(:a, 'kept', 'w', 1, '1 min');
+select locktype, objsubid from pg_locks where locktype = 'advisory' and pid = pg_backend_pid();
+rollback;
+
 -- a table that is gone
 drop table claim_test.odd;
 select claim_test.attempt($$select * from sor.claim('00000000-0000-7000-8000-0000000c1aa1', 'Odd "name"', 'w', 1, '1 min')$$);

@@ -153,6 +153,52 @@ select sor.protect_tenant('idempotency_test.triggered'), sor.register_table('ide
 set role idempotency_app;
 select stored ->> 'who' as who from sor.upsert(:a, 'triggered', '{"id": 1}');
 
+reset role;
+-- what a trigger sets does not outlast it: no operator of its own is looked up by what runs next, as anybody else
+create function idempotency_test.stolen(uuid, uuid) returns boolean language plpgsql as $$
+begin if current_user <> 'idempotency_owner' then raise exception 'ran as %', current_user; end if; return pg_catalog.uuid_eq($1, $2); end $$;
+create operator idempotency_test.= (leftarg = uuid, rightarg = uuid, function = idempotency_test.stolen);
+create function idempotency_test.stolen(text, text) returns boolean language plpgsql as $$
+begin if current_user <> 'idempotency_owner' then raise exception 'ran as %', current_user; end if; return pg_catalog.texteq($1, $2); end $$;
+create operator idempotency_test.= (leftarg = text, rightarg = text, function = idempotency_test.stolen);
+create function idempotency_test.mislead() returns trigger language plpgsql as $$
+begin
+    perform set_config('search_path', 'idempotency_test, pg_catalog', tg_argv[0]::boolean);
+    return new;
+end $$;
+create table idempotency_test.misled (tenant_id uuid, id int, note text, primary key (tenant_id, id));
+alter table idempotency_test.misled owner to idempotency_owner;
+create trigger mislead before insert on idempotency_test.misled for each row execute function idempotency_test.mislead('true');
+create trigger mislead_session after insert on idempotency_test.misled for each row execute function idempotency_test.mislead('false');
+select sor.protect_tenant('idempotency_test.misled'), sor.register_table('idempotency_test.misled', '{id}', readable => '{id,note}') \g /dev/null
+create temp table own (id int);
+grant insert on own to public;
+create constraint trigger mislead after insert on own deferrable initially deferred for each row execute function idempotency_test.mislead('true');
+set role idempotency_app;
+select sor.upsert(:a, 'misled', '{"id": 1}'), sor.upsert_many(:a, 'misled', '[{"id": 2}]');
+begin;
+insert into own values (1);
+select stored - 'tenant_id' as stored from sor.upsert(:a, 'misled', '{"id": 1, "note": "anew"}', 'update');
+commit;
+show search_path;
+reset role;
+-- nor can the caller's deferred trigger put off another, which the table's owner would fire
+create function idempotency_test.put_off() returns trigger language plpgsql as $$
+begin
+    if new.id > 2 then raise exception 'ran as %', current_user; end if;
+    set constraints all deferred;
+    insert into own values (3);
+    return null;
+end $$;
+create constraint trigger put_off after insert on own deferrable initially deferred for each row execute function idempotency_test.put_off();
+set role idempotency_app;
+begin;
+insert into own values (2);
+select idempotency_test.attempt(format($$select sor.upsert(%L, 'misled', '{"id": 1}')$$, :a));
+rollback;
+reset role;
+drop table own;
+
 -- a table that is gone, or was altered, or is registered anew
 reset role;
 alter table idempotency_test.triggered add column note text default 'added';

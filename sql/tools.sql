@@ -249,6 +249,13 @@ select sor.begin_turn(:a, :'run', :token) \g /dev/null
 select jsonb_path_query_array(c, '$[*].error.sqlstate') as sqlstates from sor.call_tools(:a, null, :'run', :token, 1, '[
     {"request_id": "60000000-0000-4000-8000-000000000001", "tool": "nothing", "arguments": {}},
     {"request_id": "60000000-0000-4000-8000-000000000002", "tool": "administer", "arguments": {}}]') c;
+-- a function that another took the place of, of another result
+reset role;
+drop function tools_test.effect;
+create function tools_test.effect(arguments jsonb) returns int language sql set search_path = pg_catalog, pg_temp as 'select 5';
+alter function tools_test.effect owner to tools_owner;
+set role tools_worker;
+select sor.call_tool(:a, null, :'run', :token, 1, '60000000-0000-4000-8000-000000000003', 'effect', '{}') #>> '{error,sqlstate}' as sqlstate;
 reset role;
 select streams > 0 as streams, events > 0 as events, first_bad from sor.verify_events(:a);
 

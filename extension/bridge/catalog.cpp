@@ -61,8 +61,15 @@ Oid find_function(const char* signature) {
     if (!split(pnstrdup(signature, whole.size() - arguments.size()), &schema, &name))
         return InvalidOid;
     const Oid jsonb = JSONBOID;
-    return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(name),
-                           PointerGetDatum(buildoidvector(&jsonb, 1)), ObjectIdGetDatum(schema));
+    HeapTuple tuple = SearchSysCache3(PROCNAMEARGSNSP, CStringGetDatum(name), PointerGetDatum(buildoidvector(&jsonb, 1)),
+                                      ObjectIdGetDatum(schema));
+    if (!HeapTupleIsValid(tuple))
+        return InvalidOid;
+    // It may have been replaced since it was registered; another type's value read as a jsonb crashes.
+    const auto* row = reinterpret_cast<Form_pg_proc>(GETSTRUCT(tuple));
+    const Oid function = row->prorettype == JSONBOID && row->prokind == PROKIND_FUNCTION && !row->proretset ? row->oid : InvalidOid;
+    ReleaseSysCache(tuple);
+    return function;
 }
 
 Oid owner_of_function(Oid function) {

@@ -11,7 +11,7 @@ char* qualified_name(Oid relid);                // schema and name, quoted
 Oid find_relation(const char* qualified);       // InvalidOid when there is none
 Oid owner_of_relation(Oid relid);
 char* qualified_signature(Oid function);        // schema, name and (jsonb)
-Oid find_function(const char* signature);       // of one jsonb argument; InvalidOid when there is none
+Oid find_function(const char* signature);       // of one jsonb argument that returns one jsonb; InvalidOid when there is none
 Oid owner_of_function(Oid function);
 
 } // namespace sor::bridge

@@ -61,7 +61,7 @@ reader reader_of(Oid relid, const registration& r) {
     out.tenant = get_attnum(relid, "tenant_id");
     out.key = get_attnum(relid, r.key_column);
     out.order = r.order_key ? get_attnum(relid, r.order_key) : InvalidAttrNumber;
-    if (out.tenant == InvalidAttrNumber || out.key == InvalidAttrNumber || (r.order_key && out.order == InvalidAttrNumber))
+    if (out.tenant == InvalidAttrNumber || get_atttype(relid, out.tenant) != UUIDOID || out.key == InvalidAttrNumber || (r.order_key && out.order == InvalidAttrNumber))
         bridge::raise(code::not_registered, psprintf("table \"%s\" has lost a column of its queue", get_rel_name(relid)),
                       psprintf("It was registered with %s%s%s.", r.key_column, r.order_key ? " and " : "", r.order_key ? r.order_key : ""),
                       "Rename the column back, or have an operator call sor.register_queue again.");
@@ -72,6 +72,17 @@ reader reader_of(Oid relid, const registration& r) {
 }
 
 Datum text_of(FmgrInfo* output, Datum d) { return CStringGetTextDatum(OutputFunctionCall(output, d)); }
+
+// Of tenant and key, which the table's owner may have made nullable since the registration.
+template <class F>
+Datum required(AttrNumber column, F&& f) {
+    bool null;
+    const Datum d = f(column, &null);
+    if (null)
+        ereport(ERROR, (errcode(ERRCODE_NOT_NULL_VIOLATION), errmsg("tenant and key of a row of a queue must not be null"),
+                        errhint("Make both columns NOT NULL again.")));
+    return d;
+}
 
 // Items on their way to the ready table, in memory of their own.
 class collected {
@@ -90,9 +101,8 @@ public:
             grow(orders_);
             nulls_ = static_cast<bool*>(nulls_ ? repalloc(nulls_, sizeof(bool) * static_cast<size_t>(room_)) : palloc(sizeof(bool) * static_cast<size_t>(room_)));
         }
-        bool null;
-        tenants_[count_] = UUIDPGetDatum(bridge::copy(*DatumGetUUIDP(f(r.tenant, &null))));
-        items_[count_] = text_of(&r.key_out, f(r.key, &null));
+        tenants_[count_] = UUIDPGetDatum(bridge::copy(*DatumGetUUIDP(required(r.tenant, f))));
+        items_[count_] = text_of(&r.key_out, required(r.key, f));
         nulls_[count_] = true;
         orders_[count_] = 0;
         if (ordered_) {
@@ -379,8 +389,9 @@ SOR_FUNCTION(queue_update) {
     context::as_engine([&](MemoryContext) {
         auto f = claim::fired_by(fcinfo);
         const TupleDesc desc = RelationGetDescr(f.trigger->tg_relation);
-        bool null;
-        const auto read = [&](HeapTuple tuple, AttrNumber n) { return heap_getattr(tuple, n, desc, &null); };
+        const auto read = [&](HeapTuple tuple, AttrNumber n) {
+            return claim::required(n, [&](AttrNumber column, bool* null) { return heap_getattr(tuple, column, desc, null); });
+        };
         const pg_uuid_t tenant = *DatumGetUUIDP(read(f.trigger->tg_trigtuple, f.columns.tenant));
         const Datum before = claim::text_of(&f.columns.key_out, read(f.trigger->tg_trigtuple, f.columns.key));
         const Datum after = claim::text_of(&f.columns.key_out, read(f.trigger->tg_newtuple, f.columns.key));

@@ -4,6 +4,7 @@
 
 extern "C" {
 #include "common/hashfn.h"
+#include "storage/lock.h"
 }
 
 namespace sor::claim::ready {
@@ -30,7 +31,10 @@ bool try_lock_order(const pg_uuid_t& tenant, const char* queue, const char* orde
     uint64 hash = hash_bytes_extended(tenant.data, UUID_LEN, 0x736f722e726479);
     hash = hash_bytes_extended(reinterpret_cast<const unsigned char*>(queue), static_cast<int>(strlen(queue)), hash);
     hash = hash_bytes_extended(reinterpret_cast<const unsigned char*>(order_value), static_cast<int>(strlen(order_value)), hash);
-    return DatumGetBool(DirectFunctionCall1(pg_try_advisory_xact_lock_int8, Int64GetDatum(static_cast<int64>(hash))));
+    // An advisory lock of a class (3) that no SQL function takes, or any session could keep an order_value from all others.
+    LOCKTAG tag;
+    SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, static_cast<uint32>(hash >> 32), static_cast<uint32>(hash), 3);
+    return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 // The place of a row that was handed out.

@@ -197,12 +197,26 @@ void refuse_hold_cursors() {
         would_outlive("a cursor WITH HOLD", hold_hint);
 }
 
+bool firing_deferred = false; // true only while fire_deferred_triggers runs
+
+void refuse_deferring(const Node* statement) {
+    if (firing_deferred && IsA(statement, ConstraintsSetStmt) && reinterpret_cast<const ConstraintsSetStmt*>(statement)->deferred)
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("constraints cannot be deferred by a deferred trigger now"),
+                        errdetail("It would fire again after the role that queued it is gone."),
+                        errhint("Leave SET CONSTRAINTS out of deferred triggers.")));
+}
+
+void refuse_statement(const Node* statement) {
+    refuse_deferring(statement);
+    refuse_outliving(statement);
+}
+
 ProcessUtility_hook_type previous_utility_hook = nullptr;
 
 void utility_hook(PlannedStmt* statement, const char* text, bool read_only_tree, ProcessUtilityContext where,
                   ParamListInfo parameters, QueryEnvironment* environment, DestReceiver* destination,
                   QueryCompletion* completion) {
-    bridge::enter<&refuse_outliving>(static_cast<const Node*>(statement->utilityStmt));
+    bridge::enter<&refuse_statement>(static_cast<const Node*>(statement->utilityStmt));
     (previous_utility_hook ? previous_utility_hook : standard_ProcessUtility)(
         statement, text, read_only_tree, where, parameters, environment, destination, completion);
 }
@@ -327,6 +341,24 @@ void act_for(const pg_uuid_t& user) {
     set_uuid("sor.user_id", user_now, &user, GUC_ACTION_LOCAL);
 }
 
+void fire_deferred_triggers() {
+    const int level = detail::save_settings();
+    const bool outer = firing_deferred;
+    PG_TRY();
+    {
+        firing_deferred = true;
+        ConstraintsSetStmt all = {};
+        all.type = T_ConstraintsSetStmt;
+        AfterTriggerSetState(&all);
+    }
+    PG_FINALLY();
+    {
+        firing_deferred = outer;
+    }
+    PG_END_TRY();
+    detail::undo_settings(level);
+}
+
 void require_fit_owner(Oid owner, const char* what) {
     static bridge::statement check(
         "select r.rolsuper or r.rolbypassrls or exists (select from pg_catalog.pg_roles s"
@@ -420,8 +452,9 @@ int detail::save_settings() { return NewGUCNestLevel(); }
 // Called when nothing failed; an error drops the level with its (sub)transaction.
 void detail::restore_settings(int level) { AtEOXact_GUC(true, level); }
 // Undoes what was set for the rest of the transaction, too.
+void detail::undo_settings(int level) { AtEOXact_GUC(false, level); }
 void detail::drop_settings(int level, bool was_open) {
-    AtEOXact_GUC(false, level);
+    undo_settings(level);
     opened.set = opened.set && was_open;
 }
 

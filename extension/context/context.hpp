@@ -40,6 +40,7 @@ switched open_engine();
 void close(const switched& saved);
 int save_settings();
 void restore_settings(int level);
+void undo_settings(int level);
 void drop_settings(int level, bool was_open);
 bool is_open();
 } // namespace detail
@@ -107,22 +108,31 @@ auto as_engine(F&& f) {
     }
 }
 
-// Runs f as another role in a restricted operation (the owner of a registered table or tool), within a frame.
+// Runs f as another role in a restricted operation (the owner of a registered table or tool), within a frame. Settings
+// that its code changes are undone: what the engine runs next must be read under the search_path of our entry points.
 template <bridge::guarded F>
 auto as_role(Oid role, F&& f) {
     Oid user;
     int security;
     GetUserIdAndSecContext(&user, &security);
+    const int level = detail::save_settings();
     SetUserIdAndSecContext(role, security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
     if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
         f();
+        detail::undo_settings(level);
         SetUserIdAndSecContext(user, security);
     } else {
         auto out = f();
+        detail::undo_settings(level);
         SetUserIdAndSecContext(user, security);
         return out;
     }
 }
+
+// Makes deferred triggers fire now, as the present role: before an entry point switches roles, the caller's (afterwards
+// they would fire as whoever is current), and before it switches back, the owner's (at commit they would fire as the caller).
+// Their code can neither put any off again nor leave settings behind. Errors: theirs.
+void fire_deferred_triggers();
 
 // The run on whose behalf the entry point now running acts; the gateway sets it, events and claims read it.
 struct origin {

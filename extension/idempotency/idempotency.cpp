@@ -88,6 +88,22 @@ column* columns_for(const table& target, int* count) {
     return columns;
 }
 
+// As the table's owner sees nothing of the registry, and its code may have run already.
+char* row_expression(const table& target, const char* alias) {
+    if (target.readable.count == 0)
+        return psprintf("pg_catalog.to_jsonb(%s)", alias);
+    // Pairs by way of a row type keep column types and pass the limit of 100 arguments.
+    StringInfoData sql;
+    initStringInfo(&sql);
+    appendStringInfoString(&sql, "(select pg_catalog.to_jsonb(visible) from (select ");
+    for (int i = 0; i < target.readable.count; ++i) {
+        const char* column = quote_identifier(target.readable.names[i]);
+        appendStringInfo(&sql, "%s%s.%s", i ? ", " : "", alias, column);
+    }
+    appendStringInfoString(&sql, ") visible)");
+    return sql.data;
+}
+
 constexpr Oid record_types[] = {UUIDOID, JSONBOID, UUIDOID};
 
 // $1 tenant, $2 record or array of records, $3 the user that an absent owner column means (null: its default).
@@ -118,7 +134,7 @@ const char* insert_text(const table& target, bool many) {
     append_list(&sql, target.key, "%s");
     appendStringInfoString(&sql, ") do nothing");
     if (!many)
-        appendStringInfo(&sql, " returning %s", row_expression(target.relid, "t"));
+        appendStringInfo(&sql, " returning %s", row_expression(target, "t"));
     else
         appendStringInfoString(&sql, " returning 1");
     return sql.data;
@@ -134,7 +150,7 @@ const char* existing_text(const table& target) {
     StringInfoData sql;
     initStringInfo(&sql);
     appendStringInfo(&sql, "select %s from pg_catalog.jsonb_populate_record(null::%s, $2) r, %s t where t.tenant_id = $1",
-                     row_expression(target.relid, "t"), target.qualified, target.qualified);
+                     row_expression(target, "t"), target.qualified, target.qualified);
     append_key_match(&sql, target);
     return sql.data;
 }
@@ -161,7 +177,7 @@ const char* update_text(const table& target) {
         appendStringInfo(&sql, " and ($3 is null or t.%s = $3)", quote_identifier(target.owner_column));
     else
         appendStringInfoString(&sql, " and ($3::uuid is null or true)");
-    appendStringInfo(&sql, " returning %s", row_expression(target.relid, "t"));
+    appendStringInfo(&sql, " returning %s", row_expression(target, "t"));
     return sql.data;
 }
 
@@ -245,13 +261,6 @@ fault find_fault(const table& target, const Jsonb* record, const pg_uuid_t* only
     return {};
 }
 
-void set_constraints_immediate() {
-    ConstraintsSetStmt stmt = {};
-    stmt.type = T_ConstraintsSetStmt;
-    stmt.deferred = false;
-    AfterTriggerSetState(&stmt);
-}
-
 // ---------------------------------------------------------------- upsert_many
 
 struct batch {
@@ -286,7 +295,7 @@ void write_range(batch& b, int from, int to) {
         const auto rows = run_for(target, insert_records, all, b.default_owner);
         const uint64 n = rows.count;
         rows.free();
-        set_constraints_immediate();
+        context::fire_deferred_triggers();
         return n;
     }));
     b.inserted += count;
@@ -352,18 +361,7 @@ const table* find_table_of(Oid relid) {
 char* row_expression(Oid relid, const char* alias) {
     // Plans are built as the table's owner, who may not read the registry.
     const table* target = context::as_role(get_role_oid("sor_engine", false), [&] { return find_table_of(relid); });
-    if (target == nullptr || target->readable.count == 0)
-        return psprintf("pg_catalog.to_jsonb(%s)", alias);
-    // Pairs by way of a row type keep column types and pass the limit of 100 arguments.
-    StringInfoData sql;
-    initStringInfo(&sql);
-    appendStringInfoString(&sql, "(select pg_catalog.to_jsonb(visible) from (select ");
-    for (int i = 0; i < target->readable.count; ++i) {
-        const char* column = quote_identifier(target->readable.names[i]);
-        appendStringInfo(&sql, "%s%s.%s", i ? ", " : "", alias, column);
-    }
-    appendStringInfoString(&sql, ") visible)");
-    return sql.data;
+    return target == nullptr ? psprintf("pg_catalog.to_jsonb(%s)", alias) : row_expression(*target, alias);
 }
 
 void require_fit_table(Oid relid) {
@@ -392,8 +390,6 @@ void require_fit_table(Oid relid) {
                       "A cascade would fire them with the rights of whoever changes the other table.",
                       "Use ON DELETE NO ACTION, or a table without row triggers.");
 }
-
-void fire_deferred_triggers() { set_constraints_immediate(); }
 
 bool parse_on_conflict(const char* text) {
     if (text == nullptr || strcmp(text, "nothing") == 0)
@@ -441,7 +437,7 @@ written upsert(const table& target, const Jsonb* record, bool update) {
                                 errmsg("a row of table \"%s\" could neither be inserted nor found", target.name),
                                 errhint("Try again.")));
         }
-        set_constraints_immediate();
+        context::fire_deferred_triggers();
     });
     return out;
 }
@@ -630,7 +626,7 @@ SOR_FUNCTION(upsert) {
     char* name = bridge::to_cstring(bridge::view(a.string(1, "target")));
     const Jsonb* record = a.json(2, "record");
     const bool update = idempotency::parse_on_conflict(bridge::to_cstring(bridge::view(a.string(3, "on_conflict"))));
-    idempotency::fire_deferred_triggers();
+    context::fire_deferred_triggers();
     context::identity who;
     who.acts = true;
     return context::data_plane(tenant, who, [&](MemoryContext caller) -> Datum {
@@ -652,7 +648,7 @@ SOR_FUNCTION(upsert_many) {
     const bool dry_run = a.boolean(4, "dry_run");
     if (!bridge::is_array(records) || JB_ROOT_COUNT(const_cast<Jsonb*>(records)) > idempotency::most_records)
         bridge::raise(code::invalid_parameter, "records must be a JSON array of at most 10000 objects", nullptr, "Send them in batches.");
-    idempotency::fire_deferred_triggers();
+    context::fire_deferred_triggers();
     context::identity who;
     who.acts = true;
     return context::data_plane(tenant, who, [&](MemoryContext caller) -> Datum {

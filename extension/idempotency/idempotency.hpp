@@ -49,9 +49,6 @@ struct written {
 written upsert(const table& target, const Jsonb* record, bool update);
 bool parse_on_conflict(const char* text); // true: update; null is nothing
 
-// Makes the caller's own deferred triggers fire now, as the caller: at commit they would fire in our name.
-void fire_deferred_triggers();
-
 // ---------------------------------------------------------------- stored responses
 
 struct fingerprint {

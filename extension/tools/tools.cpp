@@ -60,8 +60,7 @@ Jsonb* run_registered(const tool& t, const Jsonb* arguments) {
     if (superuser_arg(owner) || has_bypassrls_privilege(owner))
         ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("the function of tool \"%s\" has an owner that is not fit", t.name),
                         errhint("Give it to an ordinary NOLOGIN role.")));
-    const int level = NewGUCNestLevel();
-    Jsonb* out = context::as_role(owner, [&]() -> Jsonb* {
+    return context::as_role(owner, [&]() -> Jsonb* {
         FmgrInfo lookup;
         fmgr_info(function, &lookup);
         LOCAL_FCINFO(call, 1);
@@ -73,13 +72,11 @@ Jsonb* run_registered(const tool& t, const Jsonb* arguments) {
         PushActiveSnapshot(GetTransactionSnapshot());
         const Datum answer = FunctionCallInvoke(call);
         PopActiveSnapshot();
-        idempotency::fire_deferred_triggers();
+        context::fire_deferred_triggers();
         if (call->isnull)
             return bridge::parse_json("null");
         return DatumGetJsonbPCopy(answer);
     });
-    AtEOXact_GUC(false, level);
-    return out;
 }
 
 // ---------------------------------------------------------------- one batch
@@ -372,7 +369,7 @@ Datum call_through_gateway(FunctionCallInfo fcinfo, call* calls, int count, Answ
     if (context::inside_entry())
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("a tool cannot call another tool"),
                         errhint("Let the Worker make both calls, in one group if they belong together.")));
-    idempotency::fire_deferred_triggers();
+    context::fire_deferred_triggers();
     return context::data_plane(tenant, {}, [&](MemoryContext caller) -> Datum {
         batch b = {};
         b.calls = calls;
