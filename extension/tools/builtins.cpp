@@ -52,7 +52,7 @@ void each_settled(const Jsonb* arguments, const char* key, const char* extra, F&
     });
 }
 
-Jsonb* run_claim(const Jsonb* arguments, const call_frame& frame) {
+Jsonb* run_claim(const Jsonb* arguments, call_frame& frame) {
     bridge::only_keys(arguments, "claim", {"queue", "limit", "lease_seconds", "complete", "fail", "release"});
     const char* queue = required_string(arguments, "queue");
     const int64 limit = bounded_integer(arguments, "limit", 1, 0, most_items);
@@ -82,9 +82,12 @@ Jsonb* run_claim(const Jsonb* arguments, const call_frame& frame) {
 
 // ---------------------------------------------------------------- write
 
-Jsonb* run_write(const Jsonb* arguments, const call_frame&) {
+Jsonb* run_write(const Jsonb* arguments, call_frame& frame) {
     bridge::only_keys(arguments, "write", {"table", "record", "on_conflict", "completes"});
-    const idempotency::table* target = idempotency::find_table(required_string(arguments, "table"));
+    const char* name = required_string(arguments, "table");
+    if (frame.written == nullptr || strcmp(frame.written->name, name) != 0)
+        frame.written = idempotency::find_table(name);
+    const idempotency::table* target = frame.written;
     const Jsonb* record = required_object(arguments, "record");
     const bool update = idempotency::parse_on_conflict(bridge::find_string(arguments, "on_conflict"));
     // First, for its lock comes before the domain table's.
@@ -103,7 +106,7 @@ Jsonb* run_write(const Jsonb* arguments, const call_frame&) {
 
 // ---------------------------------------------------------------- queue
 
-Jsonb* run_queue(const Jsonb* arguments, const call_frame&) {
+Jsonb* run_queue(const Jsonb* arguments, call_frame&) {
     bridge::only_keys(arguments, "queue", {"destination", "event_type", "aggregate_id", "payload", "dedup_key", "available_at"});
     TimestampTz at;
     const char* available_at = bridge::find_string(arguments, "available_at");
@@ -220,7 +223,7 @@ void add_order(query& q, const idempotency::table& from, const Jsonb* order_by) 
     });
 }
 
-Jsonb* run_read(const Jsonb* arguments, const call_frame&) {
+Jsonb* run_read(const Jsonb* arguments, call_frame&) {
     bridge::only_keys(arguments, "read", {"from", "where", "order_by", "limit"});
     const idempotency::table& from = *idempotency::find_table(required_string(arguments, "from"));
     const int64 limit = bounded_integer(arguments, "limit", default_rows, 1, most_rows);

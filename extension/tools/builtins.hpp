@@ -5,8 +5,10 @@
 
 namespace sor::tools {
 
+// What the calls of one batch share.
 struct call_frame {
     const journal::run* run;
+    const idempotency::table* written; // the table of the last write, for the next one
 };
 
 struct builtin {
@@ -15,7 +17,7 @@ struct builtin {
     bool read_only;
     const char* description;
     const char* input_schema;
-    Jsonb* (*run)(const Jsonb* arguments, const call_frame& frame);
+    Jsonb* (*run)(const Jsonb* arguments, call_frame& frame);
 };
 
 const builtin* find_builtin(std::string_view name); // null: none

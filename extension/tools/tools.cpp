@@ -311,16 +311,21 @@ const pg_uuid_t* acting_user(const pg_uuid_t* asked, const pg_uuid_t& run_id) {
 void prepare(batch& b, const pg_uuid_t* user) {
     for (int i = 0; i < b.count; ++i) {
         call& c = b.calls[i];
-        if (i > 0 && strcmp(c.name, b.calls[i - 1].name) == 0) { // a batch repeats few tools
-            c.listed = b.calls[i - 1].listed;
-            c.of = b.calls[i - 1].of;
+        const call* like = nullptr; // a batch repeats few tools
+        for (int k = 0; k < i; ++k) {
+            const call& former = b.calls[k];
+            if (bridge::equal(former.request_id, c.request_id))
+                bridge::raise(code::invalid_parameter, psprintf("request_id %s stands twice in the batch", bridge::to_cstring(c.request_id)),
+                              nullptr, "Mint one request_id for each logical call.");
+            if (like == nullptr && strcmp(former.name, c.name) == 0)
+                like = &former;
+        }
+        if (like != nullptr) {
+            c.listed = like->listed;
+            c.of = like->of;
         } else {
             c.listed = find_tool(c.name, c.of);
         }
-        for (int k = 0; k < i; ++k)
-            if (bridge::equal(b.calls[k].request_id, c.request_id))
-                bridge::raise(code::invalid_parameter, psprintf("request_id %s stands twice in the batch", bridge::to_cstring(c.request_id)),
-                              nullptr, "Mint one request_id for each logical call.");
         b.requests[i] = {c.request_id, c.name, idempotency::fingerprint_of(c.name, user, c.arguments), c.of.response_ttl,
                          request::unknown, nullptr};
     }
