@@ -345,6 +345,9 @@ select count(*) from sor.claim(:a, 'kept', 'w', 1, '1 min');
 select locktype, objsubid from pg_locks where locktype = 'advisory' and pid = pg_backend_pid();
 rollback;
 
+alter table claim_test.kept owner to current_user;
+select claim_test.attempt($$select * from sor.claim('00000000-0000-7000-8000-0000000c1aa1', 'kept', 'w', 1, '1 min')$$) ~ '^42501 ' as refused;
+
 -- a table that is gone
 drop table claim_test.odd;
 select claim_test.attempt($$select * from sor.claim('00000000-0000-7000-8000-0000000c1aa1', 'Odd "name"', 'w', 1, '1 min')$$);

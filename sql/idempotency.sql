@@ -198,6 +198,17 @@ select idempotency_test.attempt(format($$select sor.upsert(%L, 'misled', '{"id":
 rollback;
 reset role;
 drop table own;
+-- a row that a trigger leaves out is no case for trying again
+create function idempotency_test.leave_out() returns trigger language plpgsql as $$ begin return null; end $$;
+create trigger leave_out before insert on idempotency_test.misled for each row execute function idempotency_test.leave_out();
+set role idempotency_app;
+select idempotency_test.attempt(format($$select sor.upsert(%L, 'misled', '{"id": 9}')$$, :a));
+reset role;
+-- nor does anything run as an owner that became superuser, as when REASSIGN OWNED gave it the table
+alter table idempotency_test.misled owner to current_user;
+set role idempotency_app;
+select regexp_replace(idempotency_test.attempt(format($$select sor.upsert(%L, 'misled', '{"id": 1}')$$, :a)), '"[^"]*" is superuser', '<role> is superuser');
+reset role;
 
 -- a table that is gone, or was altered, or is registered anew
 reset role;

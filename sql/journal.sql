@@ -171,7 +171,17 @@ select run_id as run, run_token as token from sor.start_run(:a, 'rec', 'night 3'
 set role journal_other;
 select journal_test.attempt(format('select sor.begin_turn(%L, %L, %s)', :a, :'run', :token));
 select journal_test.attempt(format('select sor.finish_run(%L, %L, %s)', :a, :'run', :token));
+-- nor end, resume or add to the run of a user that it was not granted
 set role journal_worker;
+select run_id as of_ben from sor.start_run(:a, 'rec', 'night of ben', :'ben') \gset
+set role journal_app;
+select journal_test.attempt(format('select sor.append_event(%L, ''a.b'', ''{}'', %L)', :a, :'of_ben'));
+set role journal_other;
+select journal_test.attempt(format('select sor.cancel_run(%L, %L, ''x'')', :a, :'of_ben'));
+select journal_test.lapse(:'of_ben');
+select journal_test.attempt(format('select sor.start_run(%L, ''rec'', ''night of ben'')', :a));
+set role journal_worker;
+select resumed from sor.start_run(:a, 'rec', 'night of ben', :'ben');
 -- no such run, and one of another tenant, look alike
 reset role;
 select run_id as foreign_run, run_token as foreign_token from sor.start_run(:b, 'rec') \gset

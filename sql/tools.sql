@@ -209,6 +209,10 @@ select sor.call_tool(:a, null, :'run', :token, 1, gen_random_uuid(), 'read', a) 
     ('{"from": "inbox", "where": {"id": {"gte": 2, "lt": 4}}, "order_by": ["id desc"]}'::jsonb),
     ('{"from": "inbox", "where": {"id": {"in": [1, 4]}, "body": "body 4"}}'), ('{"from": "inbox", "order_by": ["id"], "limit": 1}'),
     ('{"from": "inbox", "where": {"body": null}}')) v(a);
+-- a read sees what its batch wrote before it
+select jsonb_path_query_array(c, '$[*].result.rows[*].note') as notes from sor.call_tools(:a, null, :'run', :token, 1, '[
+    {"request_id": "60000000-0000-4000-8000-000000000010", "tool": "write", "arguments": {"table": "effects", "record": {"id": 110, "note": "just written"}}},
+    {"request_id": "60000000-0000-4000-8000-000000000011", "tool": "read", "arguments": {"from": "effects", "where": {"id": 110}}}]') c;
 select tools_test.attempt(format('select sor.call_tool(%L, null, %L, %s, 1, gen_random_uuid(), %L, %L) -> ''error''', :a, :'run', :token, tool, a)) from (values
     ('read', '{"from": "nope"}'), ('read', '{"from": "inbox", "where": {"secret": "x"}}'), ('read', '{"from": "inbox", "order_by": ["secret"]}'),
     ('read', '{"from": "inbox", "where": {"id": "one; drop table x"}}'), ('read', '{"from": "inbox", "where": {"id": {"like": 1}}}'),

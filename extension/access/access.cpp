@@ -8,7 +8,8 @@ using bridge::in;
 
 const char* role_of(const pg_uuid_t& user) {
     static bridge::statement find("select role from sor.user_roles where tenant_id = $1 and user_id = $2", {UUIDOID, UUIDOID});
-    const auto found = find.run(in(context::required_tenant()), in(user));
+    // The latest, as with grants: a role taken away is gone, under REPEATABLE READ too.
+    const auto found = find.run_latest(in(context::required_tenant()), in(user));
     return found.empty() ? nullptr : found.string(0, 1);
 }
 

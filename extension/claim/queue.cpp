@@ -327,8 +327,10 @@ const queue* find_queue(const char* name) {
     if (!OidIsValid(relid))
         bridge::raise(code::not_registered, psprintf("queue \"%s\" is not registered", name),
                       r ? psprintf("Its table %s is gone.", r->target) : nullptr, "Have an operator call sor.register_queue.");
+    const Oid owner = bridge::owner_of_relation(relid);
+    context::require_harmless_owner(owner, psprintf("the table of queue \"%s\"", name));
     auto* q = static_cast<queue*>(palloc(sizeof(queue)));
-    *q = {pstrdup(name), relid, bridge::owner_of_relation(relid), r->key_column, r->order_key, r->max_attempts, r->backoff_base};
+    *q = {pstrdup(name), relid, owner, r->key_column, r->order_key, r->max_attempts, r->backoff_base};
     return q;
 }
 

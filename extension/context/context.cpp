@@ -373,6 +373,13 @@ void require_fit_owner(Oid owner, const char* what) {
                         errhint("Give it to an ordinary NOLOGIN role.")));
 }
 
+void require_harmless_owner(Oid owner, const char* what) {
+    if (superuser_arg(owner) || has_bypassrls_privilege(owner))
+        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("%s has an owner that is not fit", what),
+                        errdetail("Role \"%s\" is superuser or bypasses row security.", GetUserNameFromId(owner, false)),
+                        errhint("Give it to an ordinary NOLOGIN role.")));
+}
+
 void require_member_of(Oid role, const char* why) {
     const Oid caller = depth > 0 ? frames[depth - 1].caller : GetUserId();
     if (!has_privs_of_role(caller, role))

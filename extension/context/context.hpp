@@ -154,6 +154,8 @@ const pg_uuid_t& required_tenant();
 // Rows and tools run as their owner, so an owner must hold no power over history or other tenants: 42501 when it is
 // superuser, BYPASSRLS, or member of a sor_ role.
 void require_fit_owner(Oid owner, const char* what);
+// At each use, for the owner may have changed since: 42501 when it is superuser or BYPASSRLS. Reads no table.
+void require_harmless_owner(Oid owner, const char* what);
 
 // Raises 42501 unless the calling role is a member of that role (superusers are of every one).
 void require_member_of(Oid role, const char* why);

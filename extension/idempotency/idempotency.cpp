@@ -34,6 +34,7 @@ table* read_registration(const result& row) {
     if (!OidIsValid(t->relid))
         return nullptr;
     t->owner = bridge::owner_of_relation(t->relid);
+    context::require_harmless_owner(t->owner, psprintf("the registered table \"%s\"", t->name));
     t->key = columns_of(row.column(0, 3));
     t->readable = columns_of(row.column(0, 4));
     t->writable = columns_of(row.column(0, 5));
@@ -433,9 +434,10 @@ written upsert(const table& target, const Jsonb* record, bool update) {
             }
             rows.free();
             if (round == 10)
-                ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+                ereport(ERROR, (errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
                                 errmsg("a row of table \"%s\" could neither be inserted nor found", target.name),
-                                errhint("Try again.")));
+                                errdetail("A trigger of the table leaves it out or changes its key, or a policy hides it."),
+                                errhint("Have the table's owner mend that.")));
         }
         context::fire_deferred_triggers();
     });

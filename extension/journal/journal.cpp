@@ -40,17 +40,6 @@ row row_of(const bridge::result& found) {
     return r;
 }
 
-// False when there is no such run in the open tenant.
-bool lock_row(const pg_uuid_t& id, row& into) {
-    static bridge::statement lock("select " RUN_COLUMNS " from sor.runs r where r.tenant_id = $1 and r.id = $2"
-                                  " for no key update",
-                                  {UUIDOID, UUIDOID});
-    const auto found = lock.run(in(context::required_tenant()), in(id));
-    if (!found.empty())
-        into = row_of(found);
-    return !found.empty();
-}
-
 [[noreturn]] void no_such_run(const pg_uuid_t& id) {
     bridge::raise(code::invalid_state_transition, psprintf("there is no run %s", bridge::to_cstring(id)), nullptr,
                   "Give the run_id that sor.start_run returned, in the same tenant.");
@@ -59,6 +48,25 @@ bool lock_row(const pg_uuid_t& id, row& into) {
 [[noreturn]] void has_ended(const pg_uuid_t& id, const char* status) {
     bridge::raise(code::invalid_state_transition, psprintf("run %s has ended", bridge::to_cstring(id)),
                   psprintf("It is %s.", status), "Start a new run.");
+}
+
+// SR010 when there is no such run in the open tenant, SR002 when its user was not granted to the calling role.
+row lock_granted(const pg_uuid_t& run_id) {
+    static bridge::statement lock(
+        "select " RUN_COLUMNS ","
+        " $4 or exists (select from sor.tenant_grants g where g.login = $3 and g.tenant_id = $1"
+        "                 and (g.user_ids is null or r.on_behalf_of = any (g.user_ids)))"
+        " from sor.runs r where r.tenant_id = $1 and r.id = $2 for no key update of r",
+        {UUIDOID, UUIDOID, NAMEOID, BOOLOID});
+    const auto found = lock.run(in(context::required_tenant()), in(run_id), bridge::in_name(context::caller_name()),
+                                in(context::caller_is_superuser()));
+    if (found.empty())
+        no_such_run(run_id);
+    if (!found.boolean(0, 9))
+        bridge::raise(code::tenant_not_granted,
+                      psprintf("role \"%s\" was not granted the user of run %s", context::caller_name(), bridge::to_cstring(run_id)),
+                      nullptr, "An operator grants it with sor.grant_tenant(login, tenant_id, user_ids, actor_kinds).");
+    return row_of(found);
 }
 
 // Who an event of the journal says did it.
@@ -314,7 +322,7 @@ started start_keyed(const char* worker, const char* key, const pg_uuid_t* user, 
         row r = row_of(found);
         require_same_user(r, user);
         if (r.running() && !r.live(GetCurrentTimestamp()))
-            lock_row(r.id, r); // runs are never deleted
+            r = lock_granted(r.id); // runs are never deleted
         if (!r.running())
             return as_it_is(r, caller);
         if (r.live(GetCurrentTimestamp()))
@@ -352,22 +360,7 @@ const char* required_text(const bridge::arguments& a, int n, const char* name) {
 // ---------------------------------------------------------------- interface
 
 run lock_run(const pg_uuid_t& run_id, int64 run_token) {
-    // The run's user must be granted as well: a token is no secret.
-    static bridge::statement lock(
-        "select " RUN_COLUMNS ","
-        " $4 or exists (select from sor.tenant_grants g where g.login = $3 and g.tenant_id = $1"
-        "                 and (g.user_ids is null or r.on_behalf_of = any (g.user_ids)))"
-        " from sor.runs r where r.tenant_id = $1 and r.id = $2 for no key update of r",
-        {UUIDOID, UUIDOID, NAMEOID, BOOLOID});
-    const auto found = lock.run(in(context::required_tenant()), in(run_id), bridge::in_name(context::caller_name()),
-                                in(context::caller_is_superuser()));
-    if (found.empty())
-        no_such_run(run_id);
-    const row r = row_of(found);
-    if (!found.boolean(0, 9))
-        bridge::raise(code::tenant_not_granted,
-                      psprintf("role \"%s\" was not granted the user of run %s", context::caller_name(), bridge::to_cstring(run_id)),
-                      nullptr, "An operator grants it with sor.grant_tenant(login, tenant_id, user_ids, actor_kinds).");
+    const row r = lock_granted(run_id); // a token is no secret
     if (!r.running())
         has_ended(run_id, r.status);
     if (r.token != run_token)
@@ -500,9 +493,7 @@ SOR_FUNCTION(cancel_run) {
     const pg_uuid_t& id = a.uuid(1, "run_id");
     const char* reason = journal::required_text(a, 2, "reason");
     context::data_plane(a.uuid(0, "tenant_id"), {}, [&](MemoryContext) {
-        journal::row r;
-        if (!journal::lock_row(id, r))
-            journal::no_such_run(id);
+        const journal::row r = journal::lock_granted(id);
         if (!r.running())
             journal::has_ended(id, r.status);
         bridge::json_writer error;
@@ -655,9 +646,7 @@ SOR_FUNCTION(append_event) {
         e.on_behalf_of = context::current_user_id();
         e.payload = payload;
         if (run_id != nullptr) {
-            journal::row r;
-            if (!journal::lock_row(*run_id, r))
-                journal::no_such_run(*run_id);
+            journal::lock_granted(*run_id);
             e.stream = *run_id;
             e.run = run_id;
         } else {

@@ -98,7 +98,7 @@ create function sor.cancel_run(tenant_id uuid, run_id uuid, reason text) returns
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.cancel_run(uuid, uuid, text) is
     'Ends a running run from outside, at once: it needs no token, and the holder''s next call raises SR010. What it has committed stays. '
-    'Errors: SR010 there is no such run, or it has ended.';
+    'Errors: SR010 there is no such run, or it has ended; SR002 tenant or the run''s user not granted.';
 
 create function sor.begin_turn(tenant_id uuid, run_id uuid, run_token bigint, input jsonb default '{}') returns int
     language c volatile as 'MODULE_PATHNAME', 'sor_begin_turn'
@@ -132,7 +132,7 @@ create function sor.append_event(tenant_id uuid, event_type text, payload jsonb,
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.append_event(uuid, text, jsonb, uuid) is
     'Appends an application''s own event to a run, or to the tenant''s stream, and returns its seq. '
-    'Errors: SR002 not granted, SR010 no such run, 22023 a type that sor writes itself.';
+    'Errors: SR002 tenant or the run''s user not granted, SR010 no such run, 22023 a type that sor writes itself.';
 
 create function sor.find_runs(tenant_id uuid, worker text default null, run_key text default null, max int default 20)
     returns table (run_id uuid, worker text, run_key text, status text, started_at timestamptz, finished_at timestamptz)

@@ -247,7 +247,8 @@ Jsonb* run_read(const Jsonb* arguments, call_frame&) {
     appendStringInfo(&q.sql, " limit " INT64_FORMAT, limit + 1);
     return context::as_role(from.owner, [&]() -> Jsonb* {
         // Planned for these values: a kept plan would be that of whichever tenant and filter came first.
-        const int code = SPI_execute_with_args(q.sql.data, q.parameters, q.types, q.values, nullptr, true, 0);
+        // Not read_only, which would read with the snapshot of the batch's beginning: what it wrote since is to be seen.
+        const int code = SPI_execute_with_args(q.sql.data, q.parameters, q.types, q.values, nullptr, false, 0);
         if (code < 0)
             elog(ERROR, "SPI_execute_with_args failed: %s", SPI_result_code_string(code));
         const bridge::result rows = {SPI_tuptable, SPI_processed};

@@ -57,9 +57,7 @@ Jsonb* run_registered(const tool& t, const Jsonb* arguments) {
         bridge::raise(code::tool_not_found, psprintf("the function of tool \"%s\" is gone", t.name),
                       psprintf("It was %s.", t.function), "An operator registers it again with sor.register_tool.");
     const Oid owner = bridge::owner_of_function(function);
-    if (superuser_arg(owner) || has_bypassrls_privilege(owner))
-        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("the function of tool \"%s\" has an owner that is not fit", t.name),
-                        errhint("Give it to an ordinary NOLOGIN role.")));
+    context::require_harmless_owner(owner, psprintf("the function of tool \"%s\"", t.name));
     return context::as_role(owner, [&]() -> Jsonb* {
         FmgrInfo lookup;
         fmgr_info(function, &lookup);
