@@ -110,9 +110,13 @@ struct plan_entry {
 };
 
 HTAB* plans = nullptr;
+uint64 changes = 0;
 
 // Runs at any moment, even within a failing transaction: it only marks.
 void relation_changed(Datum, Oid relid) {
+    ++changes;
+    if (plans == nullptr)
+        return;
     HASH_SEQ_STATUS scan;
     hash_seq_init(&scan, plans);
     while (auto* entry = static_cast<plan_entry*>(hash_seq_search(&scan)))
@@ -121,6 +125,14 @@ void relation_changed(Datum, Oid relid) {
 }
 
 } // namespace
+
+uint64 relation_changes() {
+    static bool watching = false;
+    if (!watching)
+        CacheRegisterRelcacheCallback(relation_changed, 0);
+    watching = true;
+    return changes;
+}
 
 SPIPlanPtr detail::find_plan(Oid relid, uint32 purpose) {
     if (plans == nullptr)
@@ -132,21 +144,20 @@ SPIPlanPtr detail::find_plan(Oid relid, uint32 purpose) {
     return entry->plan;
 }
 
-SPIPlanPtr detail::keep_plan(Oid relid, uint32 purpose, const relation_plan_text& text) {
+SPIPlanPtr detail::keep_plan(Oid relid, uint32 purpose, uint64 seen, const relation_plan_text& text) {
     if (plans == nullptr) {
         HASHCTL control = {};
         control.keysize = sizeof(plan_key);
         control.entrysize = sizeof(plan_entry);
         control.hcxt = CacheMemoryContext;
         plans = hash_create("sor relation plans", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-        CacheRegisterRelcacheCallback(relation_changed, 0);
     }
     const plan_key key = {relid, purpose};
     auto* entry = static_cast<plan_entry*>(hash_search(plans, &key, HASH_FIND, nullptr));
     if (entry != nullptr && entry->plan != nullptr) {
         // The same text: PostgreSQL revalidates the plan itself. It may be running just now, further out.
         if (strcmp(entry->sql, text.sql) == 0) {
-            entry->valid = true;
+            entry->valid = seen == relation_changes();
             return entry->plan;
         }
         SPIPlanPtr stale = entry->plan;
@@ -168,7 +179,7 @@ SPIPlanPtr detail::keep_plan(Oid relid, uint32 purpose, const relation_plan_text
         pfree(entry->sql);
     entry->sql = MemoryContextStrdup(CacheMemoryContext, text.sql);
     entry->plan = plan;
-    entry->valid = true;
+    entry->valid = seen == relation_changes();
     return plan;
 }
 

@@ -134,27 +134,30 @@ auto with_spi(F&& f) {
 // Executes one-off SQL text (DDL of operator functions).
 result execute_text(const char* sql);
 
+// Grows whenever this backend learns that some relation changed.
+uint64 relation_changes();
+
 // The kept plan of a relation for a purpose. `build` returns the SQL text and fills types; it runs only when no valid
-// plan is kept. Purposes are small integers of the module, unique in the extension.
+// plan is kept. `seen` is relation_changes() from before anything was read that the text is made of: a plan whose relation
+// may have changed since, for instance while it waited for a lock, is built anew the next time.
+// Purposes are small integers of the module, unique in the extension.
 struct relation_plan_text {
     const char* sql;
     const Oid* types;
     int count;
 };
-template <guarded F>
-SPIPlanPtr relation_plan(Oid relid, uint32 purpose, F&& build);
 result execute_plan(SPIPlanPtr plan, const value* values, int count);
 
 namespace detail {
 SPIPlanPtr find_plan(Oid relid, uint32 purpose);
-SPIPlanPtr keep_plan(Oid relid, uint32 purpose, const relation_plan_text& text);
+SPIPlanPtr keep_plan(Oid relid, uint32 purpose, uint64 seen, const relation_plan_text& text);
 } // namespace detail
 
 template <guarded F>
-SPIPlanPtr relation_plan(Oid relid, uint32 purpose, F&& build) {
+SPIPlanPtr relation_plan(Oid relid, uint32 purpose, uint64 seen, F&& build) {
     if (SPIPlanPtr kept = detail::find_plan(relid, purpose))
         return kept;
-    return detail::keep_plan(relid, purpose, build());
+    return detail::keep_plan(relid, purpose, seen, build());
 }
 
 } // namespace sor::bridge

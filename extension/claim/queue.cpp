@@ -322,6 +322,7 @@ void add_existing_rows(const queue& q, const registration& r) {
 } // namespace
 
 const queue* find_queue(const char* name) {
+    const uint64 seen = bridge::relation_changes();
     const registration* r = find_registration(name);
     const Oid relid = r ? bridge::find_relation(r->target) : InvalidOid;
     if (!OidIsValid(relid))
@@ -330,7 +331,7 @@ const queue* find_queue(const char* name) {
     const Oid owner = bridge::owner_of_relation(relid);
     context::require_harmless_owner(owner, psprintf("the table of queue \"%s\"", name));
     auto* q = static_cast<queue*>(palloc(sizeof(queue)));
-    *q = {pstrdup(name), relid, owner, r->key_column, r->order_key, r->max_attempts, r->backoff_base};
+    *q = {pstrdup(name), relid, owner, r->key_column, r->order_key, r->max_attempts, r->backoff_base, seen};
     return q;
 }
 
@@ -342,7 +343,7 @@ Jsonb** read_items(const queue& q, const ready::row* items, int count) {
     auto** out = static_cast<Jsonb**>(palloc0(sizeof(Jsonb*) * static_cast<size_t>(count)));
     context::as_role(q.owner, [&] {
         static constexpr Oid types[] = {UUIDOID, TEXTARRAYOID};
-        SPIPlanPtr plan = bridge::relation_plan(q.relid, read_items_purpose, [&]() -> bridge::relation_plan_text {
+        SPIPlanPtr plan = bridge::relation_plan(q.relid, read_items_purpose, q.seen, [&]() -> bridge::relation_plan_text {
             const Oid type = get_atttype(q.relid, get_attnum(q.relid, q.key_column));
             // Converted in a subquery of its own: a text that a type's input reads could fail, so row security would not
             // let the comparison be an index condition.
@@ -438,7 +439,7 @@ SOR_FUNCTION(register_queue) {
     if (strcmp(name, claim::outbox_queue) == 0)
         bridge::raise(code::invalid_parameter, "the name outbox is reserved", nullptr, "Give another one as name.");
 
-    claim::queue q = {name, relid, InvalidOid, nullptr, const_cast<char*>(order_column), max_attempts, base};
+    claim::queue q = {name, relid, InvalidOid, nullptr, const_cast<char*>(order_column), max_attempts, base, 0};
     bool is_new = true;
     context::administration(context::system_tenant, "user", [&](MemoryContext caller) {
         idempotency::require_fit_table(relid);

@@ -15,6 +15,7 @@ struct queue {
     char* order_key;  // null: none
     int max_attempts;
     int64 backoff_base; // microseconds
+    uint64 seen;        // bridge::relation_changes() before the registration was read
 };
 
 // SR013 naming the queue when no operator registered it, or when its relation is gone. palloc'd.

@@ -26,8 +26,9 @@ column_list columns_of(const value& text_array) {
 }
 
 // Null when the relation is gone.
-table* read_registration(const result& row) {
+table* read_registration(const result& row, uint64 seen) {
     auto* t = static_cast<table*>(palloc0(sizeof(table)));
+    t->seen = seen;
     t->name = row.string(0, 1);
     t->qualified = row.string(0, 2);
     t->relid = bridge::find_relation(t->qualified);
@@ -183,7 +184,7 @@ const char* update_text(const table& target) {
 }
 
 result run_for(const table& target, purpose what, const Jsonb* record, const pg_uuid_t* user) {
-    SPIPlanPtr plan = bridge::relation_plan(target.relid, what, [&]() -> bridge::relation_plan_text {
+    SPIPlanPtr plan = bridge::relation_plan(target.relid, what, target.seen, [&]() -> bridge::relation_plan_text {
         const char* sql = what == insert_record    ? insert_text(target, false)
                           : what == insert_records ? insert_text(target, true)
                           : what == update_record  ? update_text(target)
@@ -343,8 +344,9 @@ const table* find_table(const char* name) {
     static bridge::statement find("select name, target, key, readable, writable, owner_column"
                                   "  from sor.registered_tables where name = $1",
                                   {TEXTOID});
+    const uint64 seen = bridge::relation_changes();
     const auto found = find.run(in(name));
-    const table* target = found.empty() ? nullptr : read_registration(found);
+    const table* target = found.empty() ? nullptr : read_registration(found, seen);
     if (target == nullptr)
         bridge::raise(code::not_registered, psprintf("table \"%s\" is not registered", name), nullptr,
                       "An operator registers it with sor.register_table.");
@@ -355,8 +357,9 @@ const table* find_table_of(Oid relid) {
     static bridge::statement find("select name, target, key, readable, writable, owner_column"
                                   "  from sor.registered_tables where target = $1",
                                   {TEXTOID});
+    const uint64 seen = bridge::relation_changes();
     const auto found = find.run(in(bridge::qualified_name(relid)));
-    return found.empty() ? nullptr : read_registration(found);
+    return found.empty() ? nullptr : read_registration(found, seen);
 }
 
 char* row_expression(Oid relid, const char* alias) {
