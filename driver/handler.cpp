@@ -99,6 +99,7 @@ void Handler::start() {
         if (getppid() != parent)
             _exit(127);
         std::signal(SIGPIPE, SIG_DFL);
+        std::signal(SIGXFSZ, SIG_DFL);
         std::signal(SIGTERM, SIG_DFL);
         std::signal(SIGINT, SIG_DFL);
         dup2(to_child[0], STDIN_FILENO);

@@ -31,6 +31,7 @@ void install() {
     sigaction(SIGTERM, &action, nullptr);
     sigaction(SIGINT, &action, nullptr);
     std::signal(SIGPIPE, SIG_IGN);
+    std::signal(SIGXFSZ, SIG_IGN); // a file at its size limit is an error to report, as a full disk is
 }
 
 bool requested() { return flag != 0; }

@@ -185,6 +185,22 @@ SKIP: {
 	hurry();
 	$world->relay_ok;
 	is(scalar(grep { decode_json($_) } split /\n/, slurp($path)), 2, 'and are written whole when there is room');
+
+	# the disk fills up in the middle of a line
+	my $count = 12;
+	items($count);
+	$world->work_ok;
+	$path = $world->dir . '/small.jsonl';
+	spew($settings, "[destinations.mail]\ntype = \"file\"\npath = \"$path\"\n");
+	my $r = $world->sor($world->relay_args, under => [ 'bash', '-c', 'ulimit -f 2; exec "$@"', 'bash' ]);
+	is("$r->{rc}/$r->{signal}", '69/0', 'disk full after 2 KiB: exit code 69') or diag($r->{err});
+	my $written = () = slurp($path) =~ /\n/g;
+	cmp_ok($written, '<', $count, "$written of $count messages are there");
+	hurry();
+	$world->relay_ok;
+	my @lines = split /\n/, slurp($path);
+	is(scalar(grep { eval { decode_json($_) } } @lines), scalar @lines, 'every line is whole when there is room again');
+	is(scalar @lines, $count, 'and each message is there once');
 	spew($settings, $original);
 }
 {

@@ -96,7 +96,8 @@ sub environment
 	return (HOME => $self->home, PATH => top . '/build:' . $ENV{PATH}, LC_ALL => 'C.UTF-8', %more);
 }
 
-# Runs the driver: sor([arguments], env => {}, stdin => text, binary => 'sor-faults') → {rc, signal, out, err}.
+# Runs the driver: sor([arguments], env => {}, stdin => text, binary => 'sor-faults', under => [command that runs it])
+# → {rc, signal, out, err}.
 sub sor
 {
 	my ($self, $arguments, %params) = @_;
@@ -108,7 +109,7 @@ sub start_sor
 {
 	my ($self, $arguments, %params) = @_;
 	my $run = { out => '', err => '', in => $params{stdin} // '' };
-	my @command = (top . '/build/' . ($params{binary} // 'sor'), @$arguments);
+	my @command = (@{ $params{under} // [] }, top . '/build/' . ($params{binary} // 'sor'), @$arguments);
 	$run->{command} = "@command";
 	{
 		local %ENV = $self->environment(%{ $params{env} // {} });
