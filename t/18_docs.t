@@ -1,0 +1,223 @@
+# The examples of README.md and docs/*.md are run as they stand: each ```sql block by psql, in order, each page in a database
+# of its own that goes on from the README's; each ```sh block that calls sor, by sh. A ```text block right after one is what it
+# prints, ids, tokens and times aside; without one an example raises no error and no warning. What pages name exists, and
+# what is public is named on a page.
+use strict;
+use warnings FATAL => 'all';
+use utf8;
+use IPC::Run ();
+use SorTest qw(slurp spew top);
+use Test::More;
+
+my %login_of = (load => 'backend', work => 'night_worker', relay => 'relay', purge => 'relay', report => 'auditor', doctor => 'operator');
+my @pages = ('README.md', map { s{^\Q${\top}\E/}{}r } sort glob top . '/docs/*.md');
+
+my $world = SorTest->new(bare => 1);
+my $node = $world->node;
+mkdir $world->home or die;
+my %variables = map { ("request_id$_" => sprintf('b1cd2c9a-5b1c-4d5e-9b0a-%012d', $_ || 1)) } '', 2 .. 9;
+my $have = '';
+
+sub mask
+{
+	my ($text) = @_;
+	for ($text)
+	{
+		s/^(?:psql:\S+?:\d+: )//mg;
+		s/^LOCATION: .*\n//mg;
+		s/[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|\b[0-9a-f]{4,8}…/<id>/g;
+		s/\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d(?::?\d\d)?|Z| UTC)?|\b\d\d:\d\d:\d\d\.\d+/<time>/g;
+		s/\b\d{13,}\b|\b\d+…/<n>/g;
+		s/-{2,}/-/g; # widths of columns
+		s/\h+/ /g;
+		s/^ | $//mg;
+		s/\n{2,}/\n/g;
+		s/\A\n|\n\z//g;
+	}
+	return $text;
+}
+
+# (language, text, first line) of each fenced block.
+sub blocks
+{
+	my ($page) = @_;
+	my (@blocks, $open);
+	my $line = 0;
+	for (split /\n/, slurp(top . "/$page"))
+	{
+		utf8::decode($_);
+		++$line;
+		if (/^\s*```(\w*)\s*$/)
+		{
+			if ($open) { push @blocks, $open; undef $open }
+			else { $open = { language => $1, text => '', line => $line, after => @blocks && $blocks[-1]{end} } }
+		}
+		elsif ($open) { $open->{text} .= "$_\n"; $open->{end} = $line + 1 }
+	}
+	die "$page: a block is not closed" if $open;
+	# the ```text block that follows at once
+	for my $i (0 .. $#blocks - 1)
+	{
+		my $next = $blocks[ $i + 1 ];
+		$blocks[$i]{expected} = $next->{text} if $next->{language} eq 'text' && $next->{line} <= $blocks[$i]{end} + 2;
+	}
+	return @blocks;
+}
+
+sub compare
+{
+	my ($page, $block, $output) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $name = "$page:$block->{line}";
+	if (defined $block->{expected}) { is(mask($output), mask($block->{expected}), "$name prints what the page says") or diag($output) }
+	else { unlike($output, qr/(?:ERROR|FATAL|WARNING): |invalid command|unrecognized/, "$name runs") or diag($output) }
+	return;
+}
+
+# All ```sql blocks of a page, in one psql session that begins as the operator, the README's as superuser.
+sub run_sql
+{
+	my ($page, $database, $login) = @_;
+	$login //= 'operator';
+	my @sql = grep { $_->{language} eq 'sql' } blocks($page) or return;
+	my $script = join '', map { "\\set $_ $variables{$_}\n" } sort keys %variables;
+	$script .= "\\echo \@\@\@$_\n$sql[$_]{text}" for 0 .. $#sql;
+	my $file = spew($world->dir . '/page.sql', do { utf8::encode($script); $script });
+	my $out = '';
+	my $h = do {
+		local %ENV = $node->_get_env;
+		IPC::Run::start([ 'psql', '-X', '-q', '-v', 'VERBOSITY=verbose', '-P', 'footer=off', '-d', "dbname=$database user=$login", '-f', $file ],
+			'<', \undef, '>&', \$out);
+	};
+	$h->finish;
+	utf8::decode($out);
+	my (undef, %output) = split /^\@\@\@(\d+)\n/m, $out;
+	compare($page, $sql[$_], $output{$_} // "ERROR: not reached: $out") for 0 .. $#sql;
+	$have .= "|sql:$page";
+	return;
+}
+
+# The ```sh blocks that call sor, a line each, and the lines of ```crontab, in the home of the jobs.
+sub run_sh
+{
+	my ($page, $database) = @_;
+	for my $block (blocks($page))
+	{
+		spew($world->home . '/settings.toml', $block->{text} =~ s/127\.0\.0\.1:\K25\b/$world->{smtp_port}/r) if $block->{language} eq 'toml';
+		my @lines = $block->{language} eq 'sh' ? $block->{text} =~ /^(sor .*)$/mg
+			: $block->{language} eq 'crontab' ? map { s/\\%/%/gr } $block->{text} =~ /^(?:\S+ +){5}(sor .*)$/mg : ();
+		next unless @lines;
+		my $output = '';
+		for my $line (@lines)
+		{
+			my ($command) = $line =~ /^sor (\w+)/;
+			my $out = '';
+			local %ENV = $world->environment(PGHOST => $node->host, PGPORT => $node->port, PGDATABASE => $database,
+				PGSERVICEFILE => $world->home . '/.pg_service.conf', $command && $login_of{$command} ? (PGUSER => $login_of{$command}) : ());
+			my $h = IPC::Run::start([ 'sh', '-c', $line ], '<', \undef, '>&', \$out, init => sub { chdir $world->home or die });
+			$h->finish;
+			utf8::decode($out);
+			$output .= $out;
+			is($h->full_result(0) >> 8, 0, "$page:$block->{line} ends with 0: $line") or diag($out);
+		}
+		compare($page, $block, $output) if defined $block->{expected};
+		$have .= "|sh:$page";
+	}
+	return;
+}
+
+# What the README assumes: a shop.
+$node->safe_psql('postgres', <<'END');
+CREATE ROLE shop NOLOGIN;
+END
+$node->safe_psql('postgres', 'CREATE DATABASE readme');
+$node->safe_psql('readme', <<'END');
+CREATE EXTENSION sor;
+CREATE SCHEMA shop AUTHORIZATION shop;
+SET ROLE shop;
+CREATE TABLE shop.expenses (tenant_id uuid, transaction_id int, merchant text NOT NULL, amount numeric NOT NULL CHECK (amount <> 0),
+	category text, recorded_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (tenant_id, transaction_id));
+CREATE TABLE shop.pending_transactions (tenant_id uuid, id int, merchant text NOT NULL, amount numeric NOT NULL, PRIMARY KEY (tenant_id, id));
+END
+run_sql('README.md', 'readme', $world->superuser);
+# what the other pages assume beyond it
+$node->safe_psql('readme', <<'END');
+SELECT sor.create_tenant('Bob');
+SELECT sor.grant_tenant(login, tenant_id) FROM unnest('{backend,relay,auditor}'::name[]) AS login, sor.tenants;
+INSERT INTO shop.pending_transactions SELECT tenant_id, n, 'Shop ' || n, n FROM sor.tenants, generate_series(1, 4) n;
+END
+$variables{ lc $_ } = $node->safe_psql('readme', "SELECT tenant_id FROM sor.tenants WHERE name = '$_'") for qw(Alice Bob);
+$variables{bookkeeper} = $node->safe_psql('readme', "SELECT id FROM sor.users WHERE email = 'bookkeeper\@alice.example'");
+
+# a handler that makes each pending transaction an expense and mails it; a statement to load
+chmod 0755, spew($world->home . '/handler', <<'END');
+#!/usr/bin/python3
+import json, sys
+for line in sys.stdin:
+    item = json.loads(line)["item"]
+    row = item["row"]
+    print(json.dumps({"item_id": item["id"], "calls": [
+        {"tool": "write", "arguments": {"table": "expenses", "record": {
+            "transaction_id": row["id"], "merchant": row["merchant"], "amount": row["amount"], "category": "Books"}}},
+        {"tool": "queue", "arguments": {"destination": "mail", "event_type": "expense.recorded", "aggregate_id": item["id"],
+            "payload": {"to": "bookkeeper@alice.example", "subject": "Expense recorded", "text": row["merchant"]},
+            "dedup_key": "expense.recorded/" + item["id"]}}]}), flush=True)
+END
+spew($world->home . '/settings.toml', "[destinations.mail]\ntype = \"smtp\"\nurl = \"smtp://127.0.0.1:$world->{smtp_port}\"\nfrom = \"reconciler\@alice.example\"\n");
+spew($world->home . '/statement.csv', "id,merchant,amount\n101,Northgate Petrol,52.30\n102,Rail,18.00\n");
+
+for my $page (@pages)
+{
+	my $database = lc $page =~ s{.*/|\.md$}{}gr;
+	$node->safe_psql('postgres', "CREATE DATABASE page_$database TEMPLATE readme");
+	spew($world->home . '/.pg_service.conf', join '', map { my $login = $login_of{$_};
+		"[$login]\nhost=" . $node->host . "\nport=" . $node->port . "\ndbname=page_$database\nuser=$login\n" } keys %login_of);
+	run_sql($page, "page_$database") if $page ne 'README.md';
+	run_sh($page, "page_$database");
+	is($node->safe_psql("page_$database", 'SELECT count(*) FROM sor.tenants t, sor.verify_events(t.tenant_id) v WHERE first_bad IS NOT NULL'),
+		'0', "$page leaves a history that verifies");
+}
+
+# What the pages name -------------------------------------------------------------------------------------------------
+
+my %arguments = map { my ($name, $list) = split /\|/; ($name => [ split /,/, $list // '' ]) } split /\n/, $node->safe_psql('readme', <<'END');
+SELECT proname, array_to_string((proargnames)[1:pronargs], ',') FROM pg_proc WHERE pronamespace = 'sor'::regnamespace AND prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
+END
+my %relation = map { $_ => 1 } split /\n/, $node->safe_psql('readme', "SELECT relname FROM pg_class WHERE relnamespace = 'sor'::regnamespace");
+my %setting = map { $_ => 1 } qw(tenant_id user_id actor_kind);
+my $sqlstates = join '', map { slurp($_) } glob top . '/extension/*/*.{hpp,cpp,sql}';
+my (%options, %named);
+for my $command (keys %login_of)
+{
+	my $help = $world->sor([ $command, '--help' ]);
+	is($help->{rc}, 0, "sor $command --help");
+	$options{$command} = { map { $_ => 1 } $help->{out} =~ /(?<![\w-])(--[a-z][a-z-]*)/g };
+}
+for my $page (@pages)
+{
+	my $text = slurp(top . "/$page");
+	my @wrong;
+	push @wrong, "sor.$_" for grep { !$arguments{$_} && !$relation{$_} && !$setting{$_} } $text =~ /(?<![\w.])sor\.([a-z_]\w*)(?!\w*\.)/g;
+	# a signature: name(argument, argument…), as the function has them
+	while ($text =~ /`(?:sor\.)?([a-z_]\w+)\(([a-z_, ]*)(…?)\)/g)
+	{
+		my ($function, $list, $more) = ($1, $2, $3);
+		my @given = split /[, ]+/, $list;
+		next unless $arguments{$function} && @given;
+		my @has = @{ $arguments{$function} };
+		push @wrong, "$function($list$more): it takes (@has)" if "@given" ne join ' ', @has[ 0 .. ($#given < $#has ? $#given : $#has) ];
+	}
+	$named{$_} = 1 for $text =~ /(?<!\w)([a-z_]\w*)/g;
+	push @wrong, $_ for grep { index($sqlstates, $_) < 0 } $text =~ /\b(SR0\d\d)\b/g;
+	# the driver's options, where a command is named
+	while ($text =~ /(?:^|[`\s])sor (load|work|relay|purge|report|doctor)\b([^`\n]*)/g)
+	{
+		my ($command, $rest) = ($1, $2);
+		push @wrong, "sor $command $_" for grep { !$options{$command}{$_} } $rest =~ /(?<!\S)(--[a-z][a-z-]*)/g;
+	}
+	push @wrong, $_ for grep { my $option = $_; !grep { $_->{$option} } values %options } $text =~ /`(--[a-z][a-z-]*)/g;
+	is(join("\n", @wrong), '', "$page names what exists");
+}
+is(join(' ', sort grep { !$named{$_} } keys %arguments), '', 'each function is named on a page');
+like($have, qr/\Q$_\E\b/, "$_ was run") for '|sql:README.md', '|sh:README.md', '|sql:docs/claim.md', '|sh:docs/driver.md';
+done_testing;
