@@ -51,6 +51,7 @@ select sor.protect_tenant('idempotency_test.expenses') \g /dev/null
 select idempotency_test.attempt($$select sor.register_table('idempotency_test.expenses', '{tx}')$$);
 select idempotency_test.attempt($$select sor.register_table('idempotency_test.expenses', '{tx,line,nope}')$$);
 select idempotency_test.attempt($$select sor.register_table('idempotency_test.expenses', '{}')$$);
+select idempotency_test.attempt($$select sor.register_table('idempotency_test.expenses', '{null}')$$);
 select idempotency_test.attempt($$select sor.register_table('idempotency_test.expenses', '{tx,line}', owner_column => 'category')$$);
 create view idempotency_test.a_view as table idempotency_test.expenses;
 select idempotency_test.attempt($$select sor.register_table('idempotency_test.a_view', '{tx,line}')$$);

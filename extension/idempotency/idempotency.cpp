@@ -572,7 +572,7 @@ SOR_FUNCTION(register_table) {
             "                      = (select pg_catalog.array_agg(k order by k) from pg_catalog.unnest($2 || '{tenant_id}'::text[]) k)),"
             "       $5 is null or exists (select from pg_catalog.pg_attribute a where a.attrelid = $1 and a.attname = $5"
             "                               and a.atttypid = 'uuid'::pg_catalog.regtype),"
-            "       pg_catalog.cardinality($2) > 0 and not 'tenant_id' = any ($2)",
+            "       pg_catalog.cardinality($2) > 0 and not coalesce('tenant_id' = any ($2), false)",
             {OIDOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID});
         const auto found = check.run(bridge::value::of(ObjectIdGetDatum(relid)), in(key), in(readable), in(writable), in(owner_column));
         if (!found.boolean(0, 4))
