@@ -335,6 +335,23 @@ alter table claim_test.altered drop column tenant_id cascade, add column tenant_
 select claim_test.attempt('insert into claim_test.altered values (2, 5)');
 reset role;
 
+-- a key's text is the same whatever the session's formats: nobody is handed another row, and none stays when its row goes
+create table claim_test.dated (tenant_id uuid, id date, primary key (tenant_id, id));
+create table claim_test.timed (tenant_id uuid, id timestamptz, primary key (tenant_id, id));
+alter table claim_test.dated owner to claim_owner;
+alter table claim_test.timed owner to claim_owner;
+select sor.protect_tenant('claim_test.dated'), sor.register_queue('claim_test.dated'), sor.protect_tenant('claim_test.timed'), sor.register_queue('claim_test.timed') \g /dev/null
+begin;
+set local datestyle = 'SQL, DMY';
+insert into claim_test.dated values (:a, '2026-01-02'), (:a, '2026-02-01');
+insert into claim_test.timed values (:a, '2026-01-02 03:04:05+00'), (:a, '2026-01-02 03:04:06+00');
+set local datestyle = 'SQL, MDY';
+set local timezone = 'Asia/Tokyo';
+select item_id, item ->> 'id' as id from sor.claim(:a, 'dated', 'w', 5, '1 min') order by 1;
+delete from claim_test.timed where id = '2026-01-02 03:04:05+00';
+select item_id from claim_test.waiting where queue = 'timed';
+rollback;
+
 -- an order value cannot be kept from the others by an advisory lock that anybody can take
 create table claim_test.kept (tenant_id uuid, id int, who text, primary key (tenant_id, id));
 alter table claim_test.kept owner to claim_owner;

@@ -209,6 +209,10 @@ select sor.call_tool(:a, null, :'run', :token, 1, gen_random_uuid(), 'read', a) 
     ('{"from": "inbox", "where": {"id": {"gte": 2, "lt": 4}}, "order_by": ["id desc"]}'::jsonb),
     ('{"from": "inbox", "where": {"id": {"in": [1, 4]}, "body": "body 4"}}'), ('{"from": "inbox", "order_by": ["id"], "limit": 1}'),
     ('{"from": "inbox", "where": {"body": null}}')) v(a);
+-- no setting of the caller shows it more
+set quote_all_identifiers = on;
+select sor.call_tool(:a, null, :'run', :token, 1, gen_random_uuid(), 'read', '{"from": "inbox", "limit": 1}') #> '{result,rows,0}' ? 'secret' as secret;
+reset quote_all_identifiers;
 -- a read sees what its batch wrote before it
 select jsonb_path_query_array(c, '$[*].result.rows[*].note') as notes from sor.call_tools(:a, null, :'run', :token, 1, '[
     {"request_id": "60000000-0000-4000-8000-000000000010", "tool": "write", "arguments": {"table": "effects", "record": {"id": 110, "note": "just written"}}},

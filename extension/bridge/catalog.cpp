@@ -23,13 +23,30 @@ bool split(const char* qualified, Oid* schema, char** name) {
     return OidIsValid(*schema);
 }
 
+// Registries compare what this returns, so it must not depend on the session: a registration would go unnoticed.
+char* quoted(const char* schema, const char* name) {
+    const bool all = quote_all_identifiers;
+    char* volatile text = nullptr;
+    PG_TRY();
+    {
+        quote_all_identifiers = false;
+        text = quote_qualified_identifier(schema, name);
+    }
+    PG_FINALLY();
+    {
+        quote_all_identifiers = all;
+    }
+    PG_END_TRY();
+    return text;
+}
+
 } // namespace
 
 char* qualified_name(Oid relid) {
     const char* name = get_rel_name(relid);
     if (name == nullptr)
         ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("relation with OID %u does not exist", relid)));
-    return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name);
+    return quoted(get_namespace_name(get_rel_namespace(relid)), name);
 }
 
 Oid find_relation(const char* qualified) {
@@ -48,7 +65,7 @@ Oid owner_of_relation(Oid relid) {
 }
 
 char* qualified_signature(Oid function) {
-    return psprintf("%s(jsonb)", quote_qualified_identifier(get_namespace_name(get_func_namespace(function)), get_func_name(function)));
+    return psprintf("%s(jsonb)", quoted(get_namespace_name(get_func_namespace(function)), get_func_name(function)));
 }
 
 Oid find_function(const char* signature) {

@@ -7,7 +7,7 @@
 
 namespace sor::bridge {
 
-char* qualified_name(Oid relid);                // schema and name, quoted
+char* qualified_name(Oid relid);                // schema and name, quoted where needed, whatever quote_all_identifiers says
 Oid find_relation(const char* qualified);       // InvalidOid when there is none
 Oid owner_of_relation(Oid relid);
 char* qualified_signature(Oid function);        // schema, name and (jsonb)

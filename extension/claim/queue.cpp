@@ -3,6 +3,11 @@
 #include "bridge/catalog.hpp"
 #include "idempotency/idempotency.hpp"
 
+extern "C" {
+#include "utils/bytea.h"
+#include "utils/float.h"
+}
+
 namespace sor::claim {
 
 using bridge::in;
@@ -71,7 +76,34 @@ reader reader_of(Oid relid, const registration& r) {
     return out;
 }
 
-Datum text_of(FmgrInfo* output, Datum d) { return CStringGetTextDatum(OutputFunctionCall(output, d)); }
+// What one session writes others compare and read, so none of the session's formats may show in it.
+Datum text_of(FmgrInfo* output, Datum d) {
+    const int date_style = DateStyle, date_order = DateOrder, interval_style = IntervalStyle, digits = extra_float_digits,
+              bytea = bytea_output;
+    pg_tz* const zone = session_timezone;
+    volatile Datum text = 0;
+    PG_TRY();
+    {
+        DateStyle = USE_ISO_DATES;
+        DateOrder = DATEORDER_MDY;
+        IntervalStyle = INTSTYLE_POSTGRES;
+        extra_float_digits = 1;
+        bytea_output = BYTEA_OUTPUT_HEX;
+        session_timezone = pg_tzset("GMT");
+        text = CStringGetTextDatum(OutputFunctionCall(output, d));
+    }
+    PG_FINALLY();
+    {
+        DateStyle = date_style;
+        DateOrder = date_order;
+        IntervalStyle = interval_style;
+        extra_float_digits = digits;
+        bytea_output = bytea;
+        session_timezone = zone;
+    }
+    PG_END_TRY();
+    return text;
+}
 
 // Of tenant and key, which the table's owner may have made nullable since the registration.
 template <class F>
