@@ -33,6 +33,22 @@ void by_index(F&& f) {
     PG_END_TRY();
 }
 
+// Runs f, which plans and executes a statement that ends in ORDER BY and LIMIT, so that the index of that order is
+// read: while a table has no statistics, any index whose first columns match seems to find one row, and a sort of one
+// row seems free, but it would read and sort all that waits.
+template <guarded F>
+void in_index_order(F&& f) {
+    const bool sort = enable_sort;
+    PG_TRY();
+    {
+        enable_sort = false;
+        f();
+    }
+    PG_FINALLY();
+    { enable_sort = sort; }
+    PG_END_TRY();
+}
+
 // The rows of one execution; valid until SPI_finish or free().
 struct result {
     SPITupleTable* table = nullptr;

@@ -52,7 +52,8 @@ void let_next_pass(const char* queue, const char* order_value, TimestampTz order
                                   " where tenant_id = $1 and queue = $2 and item_id = $3 and available_at = 'infinity'",
                                   {UUIDOID, TEXTOID, TEXTOID});
     const pg_uuid_t& tenant = context::required_tenant();
-    const auto next = first.run_latest(in(tenant), in(queue), in(order_value), in_time(order_at), in(item_id));
+    bridge::result next;
+    bridge::in_index_order([&] { next = first.run_latest(in(tenant), in(queue), in(order_value), in_time(order_at), in(item_id)); });
     if (!next.empty() && next.boolean(0, 2))
         pass.run_latest(in(tenant), in(queue), next.column(0, 1));
     next.free();
@@ -109,7 +110,8 @@ int settle_order(const char* queue, candidates& c, int wanted) {
                                     "         order by r.order_at, r.item_id limit 1)"
                                     "  from pg_catalog.unnest($3) with ordinality as k(order_value, n) order by k.n",
                                     {UUIDOID, TEXTOID, TEXTARRAYOID});
-    const auto first = firsts.run_latest(in(tenant), in(queue), in(text_array(keys, nullptr, n)));
+    bridge::result first;
+    bridge::in_index_order([&] { first = firsts.run_latest(in(tenant), in(queue), in(text_array(keys, nullptr, n))); });
     auto** first_of = static_cast<char**>(palloc(sizeof(char*) * room));
     for (int i = 0; i < n; ++i)
         first_of[i] = first.string(static_cast<uint64>(i), 1); // the candidates themselves are there, locked
