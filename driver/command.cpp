@@ -36,17 +36,17 @@ std::optional<long> seconds_of(const std::string& text) {
 
 } // namespace
 
-db::Connection connect(const Context& context) {
-    db::Connection connection(context.options.conninfo, "sor " + context.command);
+db::connection connect(const command_context& context) {
+    db::connection connection(context.options.conninfo, "sor " + context.command);
     if (context.options.allow_privileged_login)
         return connection;
-    db::LoginCheck login{};
+    db::login_privileges login{};
     try {
         login = db::login_check(connection);
-    } catch (const db::Error& error) {
+    } catch (const db::sql_error& error) {
         if (error.sqlstate() != "42501")
             throw;
-        throw Failure(Exit::refused, "the login may not use sor", error.message(),
+        throw failure(exit_status::refused, "the login may not use sor", error.message(),
                       "An operator makes it a member of the role for this command (sor_worker, sor_app, sor_relay or "
                       "sor_auditor) and grants it tenants with sor.grant_tenant.");
     }
@@ -58,18 +58,19 @@ db::Connection connect(const Context& context) {
     else if (login.owns_tables)
         detail = "It owns tables.";
     if (!detail.empty())
-        throw Failure(Exit::refused, "the login has more rights than this command should run with", detail,
+        throw failure(exit_status::refused, "the login has more rights than this command should run with", detail,
                       "Use a login of its own with a sor_ role and nothing else, or --allow-privileged-login.");
     return connection;
 }
 
 CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& description,
-                      const std::string& promises, CommonOptions& common) {
+                      const std::string& promises, common_options& common) {
     auto* command = app.add_subcommand(name, description);
     command->footer(promises + "\n\n" + exit_codes_and_environment);
     command->add_option("--dbname,-d", common.conninfo, "Database name, connection string or URI, as psql takes it")
         ->type_name("CONNINFO");
-    command->add_option("--settings", common.settings_path, "Settings in TOML: destinations, aliases")->type_name("FILE");
+    command->add_option("--settings", common.settings_path, "Settings in TOML: destinations, aliases")
+        ->type_name("FILE");
     command->add_option("--log-format", common.log_format, "How messages on standard error look")
         ->check(CLI::IsMember({"text", "json"}))
         ->capture_default_str();

@@ -11,7 +11,7 @@
 namespace sor {
 
 // The options that every command has.
-struct CommonOptions {
+struct common_options {
     std::string conninfo;
     std::string settings_path;
     std::string log_format = "text";
@@ -20,33 +20,33 @@ struct CommonOptions {
 };
 
 // What a command runs with.
-struct Context {
+struct command_context {
     const std::string command;
-    const CommonOptions& options;
-    const Settings& settings;
-    Log& log;
+    const common_options& options;
+    const driver_settings& settings;
+    logger& log;
 };
 
 // Connects as this command's login. Refuses a superuser, one with BYPASSRLS or an owner of tables, whom row security
 // would not bind, unless --allow-privileged-login; and one without a sor_ role.
-db::Connection connect(const Context& context);
+db::connection connect(const command_context& context);
 
 // Filled by the command that the arguments chose.
-using Chosen = std::function<Exit(Context&)>;
+using chosen_command = std::function<exit_status(command_context&)>;
 
 // A subcommand with the common options and the parts of --help that all share.
 CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& description,
-                      const std::string& promises, CommonOptions& common);
+                      const std::string& promises, common_options& common);
 
 // Parses `90`, `90s`, `5m`, `1h` as an option's value; bounds in seconds.
 CLI::Option* add_duration(CLI::App* command, const std::string& name, std::chrono::seconds& value,
                           const std::string& description, long min, long max);
 
-void declare_load(CLI::App& app, CommonOptions& common, Chosen& chosen);
-void declare_work(CLI::App& app, CommonOptions& common, Chosen& chosen);
-void declare_relay(CLI::App& app, CommonOptions& common, Chosen& chosen);
-void declare_report(CLI::App& app, CommonOptions& common, Chosen& chosen);
-void declare_purge(CLI::App& app, CommonOptions& common, Chosen& chosen);
-void declare_doctor(CLI::App& app, CommonOptions& common, Chosen& chosen);
+void declare_load(CLI::App& app, common_options& common, chosen_command& chosen);
+void declare_work(CLI::App& app, common_options& common, chosen_command& chosen);
+void declare_relay(CLI::App& app, common_options& common, chosen_command& chosen);
+void declare_report(CLI::App& app, common_options& common, chosen_command& chosen);
+void declare_purge(CLI::App& app, common_options& common, chosen_command& chosen);
+void declare_doctor(CLI::App& app, common_options& common, chosen_command& chosen);
 
 } // namespace sor

@@ -11,21 +11,20 @@ namespace {
 constexpr std::size_t chunk = 64 * 1024;
 
 bool is_blank(const std::vector<std::string>& fields) {
-    return std::all_of(fields.begin(), fields.end(), [](const std::string& field) {
-        return field.find_first_not_of(" \t") == std::string::npos;
-    });
+    return std::all_of(fields.begin(), fields.end(),
+                       [](const std::string& field) { return field.find_first_not_of(" \t") == std::string::npos; });
 }
 
 } // namespace
 
-Reader::Reader(std::istream& input) : input_(input) {
+reader::reader(std::istream& input) : input_(input) {
     while (buffer_.size() < 3 && fill()) {
     }
     if (buffer_.starts_with("\xEF\xBB\xBF"))
         position_ = 3;
 }
 
-bool Reader::fill() {
+bool reader::fill() {
     if (at_end_)
         return false;
     const auto before = buffer_.size();
@@ -36,13 +35,14 @@ bool Reader::fill() {
     bytes_read_ += got;
     if (got < chunk) {
         if (input_.bad())
-            throw Failure(Exit::unavailable, "could not read the input", "After " + std::to_string(bytes_read_) + " bytes.");
+            throw failure(exit_status::unavailable, "could not read the input",
+                          "After " + std::to_string(bytes_read_) + " bytes.");
         at_end_ = true;
     }
     return got > 0;
 }
 
-bool Reader::next(Record& record) {
+bool reader::next(record& record) {
     if (position_ > chunk) {
         buffer_.erase(0, position_);
         position_ = 0;
@@ -63,7 +63,7 @@ bool Reader::next(Record& record) {
 }
 
 // Reads the record at position_. On broken quoting sets record.problem and leaves position_ where it was.
-bool Reader::parse(Record& record) {
+bool reader::parse(record& record) {
     auto at = position_;
     auto lines = line_;
     // The byte at `at`, or -1 at the end of the input. The buffer grows, so no view into it is kept.
@@ -141,7 +141,7 @@ bool Reader::parse(Record& record) {
     }
 }
 
-void Reader::skip_line() {
+void reader::skip_line() {
     while (true) {
         const auto end = buffer_.find_first_of("\r\n", position_);
         if (end != std::string::npos) {
@@ -162,27 +162,27 @@ void Reader::skip_line() {
     }
 }
 
-Decoder::Decoder(const std::string& encoding)
-    : encoding_(encoding), converter_(iconv_open("UTF-8", encoding.c_str())) {
-    const std::string hint = "iconv --list prints the known ones; convert other files first: iconv -f ENCODING -t UTF-8.";
+decoder::decoder(const std::string& encoding) : encoding_(encoding), converter_(iconv_open("UTF-8", encoding.c_str())) {
+    const std::string hint =
+        "iconv --list prints the known ones; convert other files first: iconv -f ENCODING -t UTF-8.";
     if (converter_ == reinterpret_cast<iconv_t>(-1)) {
         converter_ = nullptr;
-        throw Failure(Exit::usage, "unknown encoding \"" + encoding + "\"", {}, hint);
+        throw failure(exit_status::usage, "unknown encoding \"" + encoding + "\"", {}, hint);
     }
     // The reader splits bytes at ASCII separators before they are decoded.
     std::string separators = ",\"\r\n";
     if (!decode(separators).empty() || separators != ",\"\r\n") {
         iconv_close(converter_);
-        throw Failure(Exit::usage, "encoding \"" + encoding + "\" is no superset of ASCII", {}, hint);
+        throw failure(exit_status::usage, "encoding \"" + encoding + "\" is no superset of ASCII", {}, hint);
     }
 }
 
-Decoder::~Decoder() {
+decoder::~decoder() {
     if (converter_)
         iconv_close(converter_);
 }
 
-std::string Decoder::decode(std::string& text) {
+std::string decoder::decode(std::string& text) {
     if (text.find('\0') != std::string::npos)
         return "byte 0x00";
     const auto high = [](char c) { return static_cast<unsigned char>(c) >= 0x80; };

@@ -21,7 +21,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr std::size_t window = 64;           // items written ahead of their answers
+constexpr std::size_t window = 64;             // items written ahead of their answers
 constexpr std::size_t longest_line = 16 << 20; // bytes
 
 // All that the handler gets of our environment. What reaches the database (PG*, DATABASE_URL, SOR_*) is not among it.
@@ -58,28 +58,30 @@ void close_end(int& descriptor) {
 
 } // namespace
 
-struct Handler::Batch {
-    std::span<const protocol::Item> items;
-    std::vector<Handled>& results;
+struct handler::batch_state {
+    std::span<const protocol::item> items;
+    std::vector<handled>& results;
     std::unordered_map<std::string, std::size_t> by_id;
     std::deque<std::size_t> waiting;     // not yet handed out
     std::deque<std::size_t> outstanding; // handed out, in this order
     steady_clock::time_point item_since; // since when the first outstanding one is in work
 };
 
-Handler::Handler(Options options, Log& log) : options_(std::move(options)), log_(log) {}
+handler::handler(start_options options, logger& log) : options_(std::move(options)), log_(log) {}
 
-Handler::~Handler() { kill(); }
+handler::~handler() {
+    kill();
+}
 
-void Handler::start() {
+void handler::start() {
     int to_child[2], from_child[2];
     if (pipe2(to_child, O_CLOEXEC) != 0)
-        throw Failure(Exit::unavailable, "could not make a pipe for the handler", std::strerror(errno));
+        throw failure(exit_status::unavailable, "could not make a pipe for the handler", std::strerror(errno));
     if (pipe2(from_child, O_CLOEXEC) != 0) {
         const int error = errno;
         close(to_child[0]);
         close(to_child[1]);
-        throw Failure(Exit::unavailable, "could not make a pipe for the handler", std::strerror(error));
+        throw failure(exit_status::unavailable, "could not make a pipe for the handler", std::strerror(error));
     }
     // Everything that allocates happens before the fork.
     auto environment = environment_of_handler(options_.pass);
@@ -117,7 +119,7 @@ void Handler::start() {
     if (pid_ < 0) {
         close_end(in_);
         close_end(out_);
-        throw Failure(Exit::unavailable, "could not start the handler", std::strerror(error));
+        throw failure(exit_status::unavailable, "could not start the handler", std::strerror(error));
     }
     setpgid(pid_, pid_); // in both processes: neither may come too late
     fcntl(in_, F_SETFL, O_NONBLOCK);
@@ -128,7 +130,7 @@ void Handler::start() {
     fruitful_ = false;
 }
 
-void Handler::kill() {
+void handler::kill() {
     close_end(in_);
     close_end(out_);
     if (pid_ <= 0)
@@ -140,7 +142,7 @@ void Handler::kill() {
 }
 
 // Its output has ended. Waits for its exit status, then makes sure that nothing of it is left.
-std::string Handler::end_of_process(milliseconds patience) {
+std::string handler::end_of_process(milliseconds patience) {
     std::string how = "it closed its output";
     for (const auto until = steady_clock::now() + patience; steady_clock::now() < until;) {
         int status = 0;
@@ -156,19 +158,20 @@ std::string Handler::end_of_process(milliseconds patience) {
     return how;
 }
 
-void Handler::report(const std::string& message, const std::string& detail, const std::string& hint) {
+void handler::report(const std::string& message, const std::string& detail, const std::string& hint) {
     at_fault_ = true;
     log_.error(message, detail, hint);
 }
 
-void Handler::broke(Batch& batch, const std::string& message, const std::string& detail, const std::string& hint) {
+void handler::broke(batch_state& batch, const std::string& message, const std::string& detail,
+                    const std::string& hint) {
     kill();
     fruitless_starts_ = fruitful_ ? 0 : fruitless_starts_ + 1;
     std::string whole = detail;
     if (!batch.outstanding.empty()) {
         const auto index = batch.outstanding.front();
         batch.outstanding.pop_front();
-        batch.results[index] = {Handled::State::fault, {}, message + (detail.empty() ? "" : ": " + detail)};
+        batch.results[index] = {handled::fate::fault, {}, message + (detail.empty() ? "" : ": " + detail)};
         whole = "Item \"" + batch.items[index].id + "\" goes back to the queue. " + whole;
     }
     // The others go to the next process.
@@ -176,28 +179,30 @@ void Handler::broke(Batch& batch, const std::string& message, const std::string&
     batch.outstanding.clear();
     report(message, whole, hint);
     if (given_up())
-        log_.error("the handler is given up", "It ended " + std::to_string(max_fruitless_starts) + " times without an answer.",
+        log_.error("the handler is given up",
+                   "It ended " + std::to_string(max_fruitless_starts) + " times without an answer.",
                    "Run its command by hand: it reads items as JSON lines on standard input.");
 }
 
-void Handler::ended(Batch& batch) {
+void handler::ended(batch_state& batch) {
     const auto how = end_of_process(milliseconds(500));
     // The shell's own words for a command that it did not find or could not run: no item is to blame.
     const bool not_started = !fruitful_ && (how.ends_with(" 126") || how.ends_with(" 127"));
     if (!not_started)
-        return broke(batch, "the handler ended before it answered", how,
-                     "A handler reads items until the end of its standard input; it is started again for the next item.");
+        return broke(
+            batch, "the handler ended before it answered", how,
+            "A handler reads items until the end of its standard input; it is started again for the next item.");
     fruitless_starts_ = max_fruitless_starts;
     kill();
     report("the handler could not be started", "\"" + options_.command + "\": " + how + ".",
            "The shell's message is above. --handler takes a command for /bin/sh -c; give a path, or set PATH.");
 }
 
-void Handler::take_line(Batch& batch, const std::string& line) {
-    protocol::Answer answer;
+void handler::take_line(batch_state& batch, const std::string& line) {
+    protocol::answer answer;
     try {
         answer = protocol::parse_answer(line);
-    } catch (const protocol::BadAnswer& bad) {
+    } catch (const protocol::bad_answer& bad) {
         const auto found = batch.by_id.find(bad.item_id);
         const auto position = found == batch.by_id.end()
                                   ? batch.outstanding.end()
@@ -205,10 +210,11 @@ void Handler::take_line(Batch& batch, const std::string& line) {
         if (position == batch.outstanding.end())
             return broke(batch, bad.message, bad.detail, "See `sor work --help` for what a handler answers.");
         // The line names its item: that one alone is spoilt.
-        batch.results[found->second] = {Handled::State::fault, {}, bad.message};
+        batch.results[found->second] = {handled::fate::fault, {}, bad.message};
         batch.outstanding.erase(position);
         batch.item_since = steady_clock::now();
-        return report(bad.message, "Item \"" + bad.item_id + "\" goes back to the queue. " + bad.detail, "See `sor work --help` for what a handler answers.");
+        return report(bad.message, "Item \"" + bad.item_id + "\" goes back to the queue. " + bad.detail,
+                      "See `sor work --help` for what a handler answers.");
     }
     const auto found = batch.by_id.find(answer.item_id);
     if (found == batch.by_id.end())
@@ -217,9 +223,10 @@ void Handler::take_line(Batch& batch, const std::string& line) {
     const auto position = std::find(batch.outstanding.begin(), batch.outstanding.end(), found->second);
     auto& result = batch.results[found->second];
     if (position == batch.outstanding.end()) {
-        if (result.state == Handled::State::unworked)
-            return broke(batch, "the handler answered for an item that it was not given", "It named \"" + answer.item_id + "\".", {});
-        result = {Handled::State::fault, {}, "the handler answered twice"};
+        if (result.state == handled::fate::unworked)
+            return broke(batch, "the handler answered for an item that it was not given",
+                         "It named \"" + answer.item_id + "\".", {});
+        result = {handled::fate::fault, {}, "the handler answered twice"};
         return report("the handler answered twice", "Item \"" + answer.item_id + "\" goes back to the queue.",
                       "A handler answers each item with one line.");
     }
@@ -228,12 +235,12 @@ void Handler::take_line(Batch& batch, const std::string& line) {
     fruitful_ = true;
     fruitless_starts_ = 0;
     if (answer.declared_error)
-        result = {Handled::State::declined, {}, answer.error};
+        result = {handled::fate::declined, {}, answer.error};
     else
-        result = {Handled::State::answered, std::move(answer.calls), {}};
+        result = {handled::fate::answered, std::move(answer.calls), {}};
 }
 
-void Handler::write_some() {
+void handler::write_some() {
     while (written_ < to_write_.size()) {
         const auto n = write(in_, to_write_.data() + written_, to_write_.size() - written_);
         if (n < 0) {
@@ -249,7 +256,7 @@ void Handler::write_some() {
     written_ = 0;
 }
 
-bool Handler::read_some() {
+bool handler::read_some() {
     char block[65536];
     while (true) {
         const auto n = read(out_, block, sizeof block);
@@ -265,7 +272,7 @@ bool Handler::read_some() {
     }
 }
 
-bool Handler::next_line(std::string& line) {
+bool handler::next_line(std::string& line) {
     const auto end = read_.find('\n', scanned_);
     if (end == std::string::npos) {
         read_.erase(0, scanned_);
@@ -277,10 +284,10 @@ bool Handler::next_line(std::string& line) {
     return true;
 }
 
-std::vector<Handled> Handler::work(std::span<const protocol::Item> items, steady_clock::time_point deadline,
+std::vector<handled> handler::work(std::span<const protocol::item> items, steady_clock::time_point deadline,
                                    const std::function<void()>& tick) {
-    std::vector<Handled> results(items.size());
-    Batch batch{items, results, {}, {}, {}, steady_clock::now()};
+    std::vector<handled> results(items.size());
+    batch_state batch{items, results, {}, {}, {}, steady_clock::now()};
     for (std::size_t i = 0; i < items.size(); ++i) {
         batch.by_id.emplace(items[i].id, i);
         batch.waiting.push_back(i);
@@ -352,7 +359,7 @@ std::vector<Handled> Handler::work(std::span<const protocol::Item> items, steady
     return results;
 }
 
-void Handler::finish() {
+void handler::finish() {
     if (pid_ <= 0)
         return;
     close_end(in_);

@@ -12,9 +12,9 @@ using nlohmann::json;
 constexpr std::size_t max_nesting = 200;
 
 // Writes what it is told again, compactly, and remembers where each value began.
-class Splitter : public nlohmann::json_sax<json> {
+class splitter : public nlohmann::json_sax<json> {
 public:
-    Splitter(int depth, const std::function<void(const std::string&, std::string_view)>& found)
+    splitter(int depth, const std::function<void(const std::string&, std::string_view)>& found)
         : depth_(static_cast<std::size_t>(depth)), found_(found) {}
 
     bool null() override { return scalar("null"); }
@@ -56,7 +56,7 @@ public:
     std::string problem;
 
 private:
-    struct Level {
+    struct open_value {
         bool array;
         std::size_t begin;
         std::size_t members = 0;
@@ -124,17 +124,20 @@ private:
     std::size_t depth_;
     const std::function<void(const std::string&, std::string_view)>& found_;
     std::string out_;
-    std::vector<Level> levels_;
+    std::vector<open_value> levels_;
 };
 
 } // namespace
 
-void split_json(std::string_view text, int depth, const std::function<void(const std::string&, std::string_view)>& found) {
-    Splitter splitter(depth, found);
+void split_json(std::string_view text, int depth,
+                const std::function<void(const std::string&, std::string_view)>& found) {
+    splitter splitter(depth, found);
     if (!json::sax_parse(text.begin(), text.end(), &splitter))
-        throw Failure(Exit::handler_fault, "not valid JSON", splitter.problem);
+        throw failure(exit_status::handler_fault, "not valid JSON", splitter.problem);
 }
 
-std::string json_unquote(std::string_view text) { return json::parse(text).get<std::string>(); }
+std::string json_unquote(std::string_view text) {
+    return json::parse(text).get<std::string>();
+}
 
 } // namespace sor

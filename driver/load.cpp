@@ -17,7 +17,7 @@
 namespace sor {
 namespace {
 
-struct LoadOptions {
+struct load_options {
     std::string table, file, tenant, tenant_from, occurrence;
     std::string encoding = "UTF-8";
     std::vector<std::string> set, ignore;
@@ -26,22 +26,22 @@ struct LoadOptions {
 };
 
 // Where the values of a record come from.
-struct Plan {
-    struct Target {
+struct load_plan {
+    struct target {
         std::string name_json; // `"name":`
         std::size_t field;     // of the file
     };
-    std::vector<Target> targets;
+    std::vector<target> targets;
     std::string fixed; // the members given by --set, ready to append
     std::optional<std::size_t> tenant_field;
     std::string occurrence; // the column that numbers equal keys; empty: none
 
     // The parts of the key that differ from record to record, for the numbering.
-    struct KeyField {
+    struct key_field {
         std::size_t field;
         bool numeric;
     };
-    std::vector<KeyField> key_fields;
+    std::vector<key_field> key_fields;
     std::size_t header_fields = 0;
 };
 
@@ -59,8 +59,9 @@ std::string list(const std::vector<std::string>& names) {
     return text;
 }
 
-Plan make_plan(const LoadOptions& options, const std::vector<db::Column>& columns, const std::vector<std::string>& header) {
-    Plan plan;
+load_plan make_plan(const load_options& options, const std::vector<db::column>& columns,
+                    const std::vector<std::string>& header) {
+    load_plan plan;
     plan.header_fields = header.size();
     const auto column = [&](const std::string& name) {
         return std::find_if(columns.begin(), columns.end(), [&](const auto& one) { return one.name == name; });
@@ -72,15 +73,16 @@ Plan make_plan(const LoadOptions& options, const std::vector<db::Column>& column
     for (const auto& assignment : options.set) {
         const auto equals = assignment.find('=');
         if (equals == std::string::npos || equals == 0)
-            throw Failure(Exit::usage, "--set takes column=value, not \"" + assignment + "\"");
+            throw failure(exit_status::usage, "--set takes column=value, not \"" + assignment + "\"");
         const auto name = assignment.substr(0, equals);
         if (!set.emplace(name, assignment.substr(equals + 1)).second)
-            throw Failure(Exit::usage, "--set names column \"" + name + "\" twice");
+            throw failure(exit_status::usage, "--set names column \"" + name + "\" twice");
         if (column(name) == columns.end() || !column(name)->is_writable)
-            throw Failure(Exit::usage, "table \"" + options.table + "\" has no column \"" + name + "\" that may be written",
+            throw failure(exit_status::usage,
+                          "table \"" + options.table + "\" has no column \"" + name + "\" that may be written",
                           "It is named by --set.");
         if (given(name))
-            throw Failure(Exit::usage, "column \"" + name + "\" is given by --set and by the file", {},
+            throw failure(exit_status::usage, "column \"" + name + "\" is given by --set and by the file", {},
                           "Leave out one of them; --ignore does not help here.");
     }
 
@@ -88,7 +90,7 @@ Plan make_plan(const LoadOptions& options, const std::vector<db::Column>& column
     for (std::size_t field = 0; field < header.size(); ++field) {
         const auto& name = header[field];
         if (std::count(header.begin(), header.end(), name) > 1)
-            throw Failure(Exit::bad_data, "the header names column \"" + name + "\" twice");
+            throw failure(exit_status::bad_data, "the header names column \"" + name + "\" twice");
         if (!options.tenant_from.empty() && name == options.tenant_from) {
             plan.tenant_field = field;
             if (column(name) == columns.end())
@@ -104,10 +106,11 @@ Plan make_plan(const LoadOptions& options, const std::vector<db::Column>& column
         plan.targets.push_back({json_quote(name) + ":", field});
     }
     if (!unknown.empty())
-        throw Failure(Exit::usage, "table \"" + options.table + "\" has no such column that may be written: " + list(unknown),
+        throw failure(exit_status::usage,
+                      "table \"" + options.table + "\" has no such column that may be written: " + list(unknown),
                       "The header of \"" + options.file + "\" names it.", "Leave a column out with --ignore COLUMN.");
     if (!options.tenant_from.empty() && !plan.tenant_field)
-        throw Failure(Exit::usage, "the file has no column \"" + options.tenant_from + "\"",
+        throw failure(exit_status::usage, "the file has no column \"" + options.tenant_from + "\"",
                       "--tenant-from takes the tenant's name from it. The header has " + list(header) + ".");
 
     plan.occurrence = options.occurrence;
@@ -117,10 +120,13 @@ Plan make_plan(const LoadOptions& options, const std::vector<db::Column>& column
             plan.occurrence = "occurrence";
     } else {
         if (column(plan.occurrence) == columns.end() || !column(plan.occurrence)->is_writable)
-            throw Failure(Exit::usage, "table \"" + options.table + "\" has no column \"" + plan.occurrence +
-                                           "\" that may be written", "It is named by --occurrence.");
+            throw failure(exit_status::usage,
+                          "table \"" + options.table + "\" has no column \"" + plan.occurrence +
+                              "\" that may be written",
+                          "It is named by --occurrence.");
         if (given(plan.occurrence) || set.contains(plan.occurrence))
-            throw Failure(Exit::usage, "column \"" + plan.occurrence + "\" is to be numbered but given by file or --set");
+            throw failure(exit_status::usage,
+                          "column \"" + plan.occurrence + "\" is to be numbered but given by file or --set");
     }
 
     std::vector<std::string> missing;
@@ -136,7 +142,8 @@ Plan make_plan(const LoadOptions& options, const std::vector<db::Column>& column
                     plan.key_fields.push_back({target.field, is_numeric(one.type)});
     }
     if (!missing.empty())
-        throw Failure(Exit::usage, "nothing gives the columns that table \"" + options.table + "\" needs: " + list(missing),
+        throw failure(exit_status::usage,
+                      "nothing gives the columns that table \"" + options.table + "\" needs: " + list(missing),
                       "The header of \"" + options.file + "\" has " + list(header) + ".",
                       "Give a column that is the same for all rows with --set column=value.");
 
@@ -146,10 +153,10 @@ Plan make_plan(const LoadOptions& options, const std::vector<db::Column>& column
 }
 
 // One pass over the file. A strict load makes two: the first a dry run that undoes what it wrote.
-class Loader {
+class loader {
 public:
-    Loader(const LoadOptions& options, Context& context, db::Connection& connection,
-           const std::vector<db::Tenant>& tenants, bool dry_run)
+    loader(const load_options& options, command_context& context, db::connection& connection,
+           const std::vector<db::tenant>& tenants, bool dry_run)
         : options_(options), context_(context), connection_(connection), tenants_(tenants), dry_run_(dry_run),
           decoder_(options.encoding), name_(options.file == "-" ? "standard input" : options.file) {
         for (const auto& tenant : tenants)
@@ -162,10 +169,10 @@ public:
     }
 
     void run(std::istream& input, std::uint64_t size) {
-        csv::Reader reader(input);
-        csv::Record record;
+        csv::reader reader(input);
+        csv::record record;
         if (!next_filled(reader, record))
-            throw Failure(Exit::bad_data, "\"" + name_ + "\" is empty", {}, "Its first line names the columns.");
+            throw failure(exit_status::bad_data, "\"" + name_ + "\" is empty", {}, "Its first line names the columns.");
         plan_ = make_plan(options_, db::describe_table(connection_, options_.table), header(record));
         fixed_tenant_ = options_.tenant.empty() ? std::string() : fixed_tenant();
         try {
@@ -191,19 +198,20 @@ public:
     std::uint64_t read() const { return read_; }
 
 private:
-    struct Batch {
+    struct tenant_batch {
         std::string records; // a JSON array without its closing bracket
         std::vector<std::uint64_t> lines;
-        Occurrences occurrences; // numbered per tenant
+        occurrence_counter occurrences; // numbered per tenant
     };
 
-    std::vector<std::string> header(csv::Record& record) {
+    std::vector<std::string> header(csv::record& record) {
         if (!record.problem.empty())
-            throw Failure(Exit::bad_data, "the header of \"" + name_ + "\" cannot be read", record.problem + ".");
+            throw failure(exit_status::bad_data, "the header of \"" + name_ + "\" cannot be read",
+                          record.problem + ".");
         std::vector<std::string> names;
         for (auto& field : record.fields) {
             if (const auto problem = decoder_.decode(field); !problem.empty())
-                throw Failure(Exit::bad_data, "the header of \"" + name_ + "\" cannot be read",
+                throw failure(exit_status::bad_data, "the header of \"" + name_ + "\" cannot be read",
                               problem + " is not valid " + decoder_.encoding() + ".", encoding_hint());
             names.emplace_back(trim(field));
         }
@@ -214,7 +222,7 @@ private:
     }
 
     // Blank lines between records are reported, those at the end of the file are nothing.
-    bool next_filled(csv::Reader& reader, csv::Record& record) {
+    bool next_filled(csv::reader& reader, csv::record& record) {
         while (reader.next(record)) {
             if (!record.blank) {
                 for (const auto line : blank_)
@@ -230,13 +238,13 @@ private:
     std::string fixed_tenant() {
         const auto found = by_name_.find(fold(options_.tenant));
         if (found == by_name_.end())
-            throw Failure(Exit::refused, "unknown tenant \"" + options_.tenant + "\"",
+            throw failure(exit_status::refused, "unknown tenant \"" + options_.tenant + "\"",
                           "No tenant of this name is granted to the login.",
                           "An operator makes tenants with sor.create_tenant and grants them with sor.grant_tenant.");
         return found->second;
     }
 
-    void add(csv::Record& record) {
+    void add(csv::record& record) {
         if (!record.problem.empty())
             return refuse(record.line, record.problem);
         auto& fields = record.fields;
@@ -248,7 +256,8 @@ private:
         for (std::size_t i = 0; i < fields.size(); ++i) {
             if (const auto problem = decoder_.decode(fields[i]); !problem.empty()) {
                 bad_encoding_ = true;
-                return refuse(record.line, problem + " in field " + std::to_string(i + 1) + " is not valid " + decoder_.encoding());
+                return refuse(record.line,
+                              problem + " in field " + std::to_string(i + 1) + " is not valid " + decoder_.encoding());
             }
             const auto trimmed = trim(fields[i]);
             if (trimmed.size() != fields[i].size())
@@ -281,7 +290,8 @@ private:
             json += separator + json_quote(plan_.occurrence) + ":" + std::to_string(batch.occurrences.next(key));
             separator = ",";
         }
-        json += *separator ? std::string_view(plan_.fixed) : std::string_view(plan_.fixed).substr(plan_.fixed.empty() ? 0 : 1);
+        json += *separator ? std::string_view(plan_.fixed)
+                           : std::string_view(plan_.fixed).substr(plan_.fixed.empty() ? 0 : 1);
         json += '}';
         batch.lines.push_back(record.line);
         if (batch.lines.size() >= static_cast<std::size_t>(options_.batch))
@@ -289,7 +299,7 @@ private:
     }
 
     // Sends a batch; the server works on it while the next one is read.
-    void flush(const std::string& tenant, Batch& batch) {
+    void flush(const std::string& tenant, tenant_batch& batch) {
         if (batch.lines.empty())
             return;
         settle();
@@ -321,20 +331,20 @@ private:
 
     // In the order of the file: batches of several tenants come back in another.
     void print_findings() {
-        std::stable_sort(findings_.begin(), findings_.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+        std::stable_sort(findings_.begin(), findings_.end(),
+                         [](const auto& a, const auto& b) { return a.first < b.first; });
         for (const auto& [line, reason] : findings_)
             context_.log.line(name_, line, reason);
         if (bad_encoding_)
             context_.log.warning("some lines are not valid " + decoder_.encoding(), {}, encoding_hint());
         if (unknown_tenant_)
-            context_.log.warning("some lines name an unknown tenant", {},
-                                 "An operator makes and grants tenants; other spellings go into [load.tenant_aliases] of "
-                                 "the settings.");
+            context_.log.warning(
+                "some lines name an unknown tenant", {},
+                "An operator makes and grants tenants; other spellings go into [load.tenant_aliases] of "
+                "the settings.");
     }
 
-    std::string encoding_hint() const {
-        return "--encoding names the file's encoding, for example WINDOWS-1252.";
-    }
+    std::string encoding_hint() const { return "--encoding names the file's encoding, for example WINDOWS-1252."; }
 
     void show_progress(std::uint64_t bytes, std::uint64_t size) {
         std::string text = dry_run_ ? "checking: " : "loading: ";
@@ -345,17 +355,17 @@ private:
         context_.log.progress(text + std::to_string(read_) + " rows");
     }
 
-    const LoadOptions& options_;
-    Context& context_;
-    db::Connection& connection_;
-    const std::vector<db::Tenant>& tenants_;
+    const load_options& options_;
+    command_context& context_;
+    db::connection& connection_;
+    const std::vector<db::tenant>& tenants_;
     const bool dry_run_;
-    csv::Decoder decoder_;
+    csv::decoder decoder_;
     const std::string name_;
     std::unordered_map<std::string, std::string> by_name_; // folded name or alias to tenant id
     std::string fixed_tenant_;
-    Plan plan_;
-    std::map<std::string, Batch> batches_;
+    load_plan plan_;
+    std::map<std::string, tenant_batch> batches_;
     std::vector<std::uint64_t> in_flight_; // lines of the batch that the server works on
     std::vector<std::uint64_t> blank_;
     std::vector<std::pair<std::uint64_t, std::string>> findings_;
@@ -364,17 +374,17 @@ private:
 };
 
 // The input as a file that can be read twice.
-class Input {
+class input_file {
 public:
-    Input(const std::string& path, bool twice) {
+    input_file(const std::string& path, bool twice) {
         if (path != "-") {
             file_.open(path, std::ios::binary);
             if (!file_)
-                throw Failure(Exit::usage, "could not open \"" + path + "\"", {}, "- reads standard input.");
+                throw failure(exit_status::usage, "could not open \"" + path + "\"", {}, "- reads standard input.");
         } else if (twice) {
             std::FILE* spool = std::tmpfile();
             if (!spool)
-                throw Failure(Exit::unavailable, "could not make a temporary file", {},
+                throw failure(exit_status::unavailable, "could not make a temporary file", {},
                               "--strict reads its input twice; give a file, or space in the temporary directory.");
             char block[65536];
             bool written = true;
@@ -387,7 +397,7 @@ public:
                 file_.open("/proc/self/fd/" + std::to_string(fileno(spool)), std::ios::binary);
             std::fclose(spool);
             if (!written || !file_)
-                throw Failure(Exit::unavailable, "could not keep standard input in a temporary file");
+                throw failure(exit_status::unavailable, "could not keep standard input in a temporary file");
         } else {
             std::ios::sync_with_stdio(false);
             return;
@@ -410,27 +420,28 @@ private:
     std::uint64_t size_ = 0; // 0: not known
 };
 
-Exit load(const LoadOptions& options, Context& context) {
+exit_status load(const load_options& options, command_context& context) {
     if (options.tenant.empty() == options.tenant_from.empty())
-        throw Failure(Exit::usage, "one of --tenant and --tenant-from is needed");
-    csv::Decoder check_before_connecting(options.encoding);
-    Input input(options.file, options.strict);
+        throw failure(exit_status::usage, "one of --tenant and --tenant-from is needed");
+    csv::decoder check_before_connecting(options.encoding);
+    input_file input(options.file, options.strict);
     auto connection = connect(context);
     const auto tenants = db::granted_tenants(connection);
     if (options.strict) {
-        Loader check(options, context, connection, tenants, true);
+        loader check(options, context, connection, tenants, true);
         check.run(input.stream(), input.size());
         if (check.refused() > 0) {
-            context.log.error("nothing was loaded", std::to_string(check.refused()) + " of " +
-                                                        std::to_string(check.read()) + " rows are bad.",
+            context.log.error("nothing was loaded",
+                              std::to_string(check.refused()) + " of " + std::to_string(check.read()) +
+                                  " rows are bad.",
                               "Without --strict the good rows are loaded.");
-            return Exit::bad_data;
+            return exit_status::bad_data;
         }
         if (stop::requested())
-            return Exit::done;
+            return exit_status::done;
         input.rewind();
     }
-    Loader loader(options, context, connection, tenants, false);
+    loader loader(options, context, connection, tenants, false);
     loader.run(input.stream(), input.size());
     const auto summary = std::to_string(loader.read()) + " rows read, " + std::to_string(loader.inserted()) +
                          " added, " + std::to_string(loader.existing()) + " there already, " +
@@ -439,29 +450,35 @@ Exit load(const LoadOptions& options, Context& context) {
         std::printf("%s\n", summary.c_str());
     if (stop::requested())
         context.log.warning("stopped before the end of the file", summary + ".", "The same command finishes the load.");
-    return loader.refused() > 0 ? Exit::bad_data : Exit::done;
+    return loader.refused() > 0 ? exit_status::bad_data : exit_status::done;
 }
 
 } // namespace
 
-void declare_load(CLI::App& app, CommonOptions& common, Chosen& chosen) {
-    auto* command = add_command(
-        app, "load", "Load a CSV file into a registered table",
-        "Rows are written under the table's natural key in batches, each a transaction: a row that is there already is\n"
-        "left alone, so the same file again, or after a kill, adds only what is missing. Values are trimmed, an empty one\n"
-        "is null. A bad line is reported as FILE:LINE: reason on standard error and costs nothing else.\n"
-        "Rows of one file that are equal in the whole key are numbered 1, 2, ... in the --occurrence column (by default\n"
-        "the key's column \"occurrence\").\n"
-        "Settings: [load.tenant_aliases] \"name in the file\" = \"tenant\".",
-        common);
-    auto options = std::make_shared<LoadOptions>();
-    command->add_option("table", options->table, "Name under which the table is registered")->required()->type_name("TABLE");
+void declare_load(CLI::App& app, common_options& common, chosen_command& chosen) {
+    auto* command =
+        add_command(app, "load", "Load a CSV file into a registered table",
+                    "Rows are written under the table's natural key in batches, each a transaction: a row that is "
+                    "there already is\n"
+                    "left alone, so the same file again, or after a kill, adds only what is missing. Values are "
+                    "trimmed, an empty one\n"
+                    "is null. A bad line is reported as FILE:LINE: reason on standard error and costs nothing else.\n"
+                    "Rows of one file that are equal in the whole key are numbered 1, 2, ... in the --occurrence "
+                    "column (by default\n"
+                    "the key's column \"occurrence\").\n"
+                    "Settings: [load.tenant_aliases] \"name in the file\" = \"tenant\".",
+                    common);
+    auto options = std::make_shared<load_options>();
+    command->add_option("table", options->table, "Name under which the table is registered")
+        ->required()
+        ->type_name("TABLE");
     command->add_option("file", options->file, "CSV (RFC 4180) with a header line; - is standard input")
         ->required()
         ->type_name("FILE");
     command->add_option("--tenant", options->tenant, "The tenant of all rows")->type_name("NAME");
-    command->add_option("--tenant-from", options->tenant_from,
-                        "Column that names each row's tenant, compared ignoring case and outer spaces")
+    command
+        ->add_option("--tenant-from", options->tenant_from,
+                     "Column that names each row's tenant, compared ignoring case and outer spaces")
         ->type_name("COLUMN");
     command->add_option("--set", options->set, "A value for all rows; repeatable")
         ->type_name("COLUMN=VALUE")
@@ -470,12 +487,14 @@ void declare_load(CLI::App& app, CommonOptions& common, Chosen& chosen) {
         ->type_name("COLUMN")
         ->allow_extra_args(false);
     command->add_option("--occurrence", options->occurrence, "Column that numbers equal rows")->type_name("COLUMN");
-    command->add_option("--encoding", options->encoding, "The file's encoding, as iconv names it")->capture_default_str();
+    command->add_option("--encoding", options->encoding, "The file's encoding, as iconv names it")
+        ->capture_default_str();
     command->add_flag("--strict", options->strict, "Check the whole file first; load nothing if a line is bad");
     command->add_option("--batch", options->batch, "Rows a transaction, of one tenant")
         ->check(CLI::Range(1, 10000))
         ->capture_default_str();
-    command->callback([options, &chosen] { chosen = [options](Context& context) { return load(*options, context); }; });
+    command->callback(
+        [options, &chosen] { chosen = [options](command_context& context) { return load(*options, context); }; });
 }
 
 } // namespace sor

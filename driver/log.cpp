@@ -33,48 +33,53 @@ std::string dump(const nlohmann::ordered_json& entry) {
 
 } // namespace
 
-Log::Log(std::string command, bool verbose, bool json)
+logger::logger(std::string command, bool verbose, bool json)
     : command_(std::move(command)), verbose_(verbose), json_(json), terminal_(isatty(STDERR_FILENO) == 1) {}
 
-void Log::error(const Failure& failure) {
-    const auto* database = dynamic_cast<const db::Error*>(&failure);
+void logger::error(const failure& failure) {
+    const auto* database = dynamic_cast<const db::sql_error*>(&failure);
     write("error", failure.message(), failure.detail(), failure.hint(), database ? database->sqlstate() : "");
 }
 
-void Log::error(std::string_view message, std::string_view detail, std::string_view hint) {
+void logger::error(std::string_view message, std::string_view detail, std::string_view hint) {
     write("error", message, detail, hint);
 }
 
-void Log::warning(std::string_view message, std::string_view detail, std::string_view hint) {
+void logger::warning(std::string_view message, std::string_view detail, std::string_view hint) {
     write("warning", message, detail, hint);
 }
 
-void Log::info(std::string_view message) {
+void logger::info(std::string_view message) {
     if (verbose_)
         write("info", message, {}, {});
 }
 
-void Log::line(std::string_view file, std::uint64_t number, std::string_view reason) {
+void logger::line(std::string_view file, std::uint64_t number, std::string_view reason) {
     progress({});
     if (json_)
-        put(dump({{"time", utc_now()}, {"level", "error"}, {"command", command_}, {"file", file}, {"line", number},
+        put(dump({{"time", utc_now()},
+                  {"level", "error"},
+                  {"command", command_},
+                  {"file", file},
+                  {"line", number},
                   {"message", reason}}));
     else
         put(std::string(file) + ":" + std::to_string(number) + ": " + std::string(reason) + "\n");
 }
 
-void Log::progress(std::string_view text) {
+void logger::progress(std::string_view text) {
     if (!terminal_ || json_ || (text.empty() && !progress_shown_))
         return;
     put("\r\033[K" + std::string(text));
     progress_shown_ = !text.empty();
 }
 
-void Log::write(std::string_view level, std::string_view message, std::string_view detail, std::string_view hint,
-                std::string_view sqlstate) {
+void logger::write(std::string_view level, std::string_view message, std::string_view detail, std::string_view hint,
+                   std::string_view sqlstate) {
     progress({});
     if (json_) {
-        nlohmann::ordered_json entry{{"time", utc_now()}, {"level", level}, {"command", command_}, {"message", message}};
+        nlohmann::ordered_json entry{
+            {"time", utc_now()}, {"level", level}, {"command", command_}, {"message", message}};
         if (!sqlstate.empty())
             entry["sqlstate"] = sqlstate;
         if (!detail.empty())

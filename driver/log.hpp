@@ -7,11 +7,11 @@
 namespace sor {
 
 // Everything a command says beside its result, on standard error: text (message, DETAIL, HINT) or JSON lines.
-class Log {
+class logger {
 public:
-    Log(std::string command, bool verbose, bool json);
+    logger(std::string command, bool verbose, bool json);
 
-    void error(const Failure& failure);
+    void error(const failure& failure);
     void error(std::string_view message, std::string_view detail = {}, std::string_view hint = {});
     void warning(std::string_view message, std::string_view detail = {}, std::string_view hint = {});
     // Said only with --verbose.

@@ -10,19 +10,18 @@ namespace {
 using nlohmann::json;
 
 void refuse_control_characters(const std::string& text, const std::string& member) {
-    const bool found = std::any_of(text.begin(), text.end(), [](char c) {
-        return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
-    });
+    const bool found =
+        std::any_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
     if (found)
-        throw BadPayload("\"" + member + "\" holds a line end or another control character");
+        throw bad_payload("\"" + member + "\" holds a line end or another control character");
 }
 
 std::string text_member(const json& payload, const std::string& member) {
     const auto found = payload.find(member);
     if (found == payload.end())
-        throw BadPayload("\"" + member + "\" is missing");
+        throw bad_payload("\"" + member + "\" is missing");
     if (!found->is_string())
-        throw BadPayload("\"" + member + "\" is no string");
+        throw bad_payload("\"" + member + "\" is no string");
     return found->get<std::string>();
 }
 
@@ -107,23 +106,23 @@ std::string body_part(const std::string& type, std::string_view text) {
 
 } // namespace
 
-Mail parse(std::string_view payload_text) {
+letter parse(std::string_view payload_text) {
     const auto payload = json::parse(payload_text, nullptr, false);
     if (!payload.is_object())
-        throw BadPayload("the payload is no JSON object");
+        throw bad_payload("the payload is no JSON object");
     for (const auto& [member, value] : payload.items())
         if (member != "to" && member != "subject" && member != "text" && member != "html")
-            throw BadPayload("the payload has the unknown member \"" + member + "\"");
-    Mail mail;
+            throw bad_payload("the payload has the unknown member \"" + member + "\"");
+    letter mail;
     const auto to = payload.find("to");
     if (to != payload.end() && to->is_array()) {
         for (const auto& one : *to) {
             if (!one.is_string())
-                throw BadPayload("an entry of \"to\" is no string");
+                throw bad_payload("an entry of \"to\" is no string");
             mail.to.push_back(one.get<std::string>());
         }
         if (mail.to.empty())
-            throw BadPayload("\"to\" is empty");
+            throw bad_payload("\"to\" is empty");
     } else {
         mail.to.push_back(text_member(payload, "to"));
     }
@@ -144,10 +143,10 @@ std::string address_of(const std::string& mailbox) {
     if (const auto open = address.rfind('<'); open != address.npos && address.ends_with('>'))
         address = address.substr(open + 1, address.size() - open - 2);
     const auto at = address.rfind('@');
-    const bool plausible = at != address.npos && at > 0 && at + 1 < address.size() &&
-                           address.find_first_of(" \t<>,;\r\n") == address.npos;
+    const bool plausible =
+        at != address.npos && at > 0 && at + 1 < address.size() && address.find_first_of(" \t<>,;\r\n") == address.npos;
     if (!plausible)
-        throw BadPayload("\"" + mailbox + "\" is no e-mail address");
+        throw bad_payload("\"" + mailbox + "\" is no e-mail address");
     return std::string(address);
 }
 
@@ -156,21 +155,22 @@ std::string domain_of(const std::string& mailbox) {
     return address.substr(address.rfind('@') + 1);
 }
 
-std::string compose(const Mail& mail, const std::string& from, const std::string& message_id,
+std::string compose(const letter& mail, const std::string& from, const std::string& message_id,
                     const std::string& message_id_domain, std::int64_t created_at) {
     std::string to;
     for (const auto& mailbox : mail.to)
         to += (to.empty() ? "" : ",\r\n ") + header_mailbox(mailbox);
-    const auto head = "From: " + header_mailbox(from) + "\r\nTo: " + to + "\r\nSubject: " + encode_header_text(mail.subject) +
-                      "\r\nDate: " + mail_date(created_at) + "\r\nMessage-ID: <" + message_id + "@" + message_id_domain +
+    const auto head = "From: " + header_mailbox(from) + "\r\nTo: " + to +
+                      "\r\nSubject: " + encode_header_text(mail.subject) + "\r\nDate: " + mail_date(created_at) +
+                      "\r\nMessage-ID: <" + message_id + "@" + message_id_domain +
                       ">\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n";
     const auto text = body_part("text/plain", mail.text);
     if (mail.html.empty())
         return head + text;
     // Neither text can hold it: the id was made after them.
     const auto boundary = "=_" + message_id;
-    return head + "Content-Type: multipart/alternative; boundary=\"" + boundary + "\"\r\n\r\n--" + boundary + "\r\n" + text +
-           "\r\n--" + boundary + "\r\n" + body_part("text/html", mail.html) + "\r\n--" + boundary + "--\r\n";
+    return head + "Content-Type: multipart/alternative; boundary=\"" + boundary + "\"\r\n\r\n--" + boundary + "\r\n" +
+           text + "\r\n--" + boundary + "\r\n" + body_part("text/html", mail.html) + "\r\n--" + boundary + "--\r\n";
 }
 
 std::string encode_header_text(std::string_view utf8) {
@@ -204,8 +204,12 @@ std::string base64(std::string_view bytes) {
     return result;
 }
 
-std::string mail_date(std::int64_t seconds) { return date(seconds, "%a, %d %b %Y %H:%M:%S +0000"); }
+std::string mail_date(std::int64_t seconds) {
+    return date(seconds, "%a, %d %b %Y %H:%M:%S +0000");
+}
 
-std::string iso_date(std::int64_t seconds) { return date(seconds, "%Y-%m-%dT%H:%M:%SZ"); }
+std::string iso_date(std::int64_t seconds) {
+    return date(seconds, "%Y-%m-%dT%H:%M:%SZ");
+}
 
 } // namespace sor::mail

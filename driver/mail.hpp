@@ -9,25 +9,26 @@
 namespace sor::mail {
 
 // A payload that can never become an e-mail.
-class BadPayload : public std::runtime_error {
+class bad_payload : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-struct Mail {
+struct letter {
     std::vector<std::string> to; // `address` or `Name <address>`
     std::string subject, text, html;
 };
 
 // {"to": address or array of them, "subject", "text", "html"?}. Throws BadPayload, for line ends in to or subject too:
 // they would let a payload write header fields of its own.
-Mail parse(std::string_view payload);
+letter parse(std::string_view payload);
 
 // The address alone. Throws BadPayload when there is none.
 std::string address_of(const std::string& mailbox);
 std::string domain_of(const std::string& mailbox);
 
-// The whole message in ASCII with CRLF line ends. It depends on its arguments alone, so a repeat is the same to the byte.
-std::string compose(const Mail& mail, const std::string& from, const std::string& message_id,
+// The whole message in ASCII with CRLF line ends. It depends on its arguments alone, so a repeat is the same to the
+// byte.
+std::string compose(const letter& mail, const std::string& from, const std::string& message_id,
                     const std::string& message_id_domain, std::int64_t created_at);
 
 // Plain ASCII as it is, anything else as encoded words, folded.

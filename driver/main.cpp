@@ -8,14 +8,15 @@ namespace {
 
 int run(int argc, char** argv) {
     using namespace sor;
-    CLI::App app("PostgreSQL as the system of record of AI Workers: loads their input, runs them, sends what they queued.\n"
-                 "Every rule is in the extension; this command calls its functions.",
-                 "sor");
+    CLI::App app(
+        "PostgreSQL as the system of record of AI Workers: loads their input, runs them, sends what they queued.\n"
+        "Every rule is in the extension; this command calls its functions.",
+        "sor");
     app.set_version_flag("--version", SOR_VERSION);
     app.require_subcommand(1);
     app.footer("sor COMMAND --help says what a command promises, its exit codes and its environment.");
-    CommonOptions common;
-    Chosen chosen;
+    common_options common;
+    chosen_command chosen;
     declare_load(app, common, chosen);
     declare_work(app, common, chosen);
     declare_relay(app, common, chosen);
@@ -32,29 +33,32 @@ int run(int argc, char** argv) {
         std::string message = error.what();
         if (command.empty() && argc > 1 && argv[1][0] != '-')
             message = "unknown command \"" + std::string(argv[1]) + "\"";
-        std::fprintf(stderr, "sor%s: error: %s\nHINT: sor%s --help says what it takes.\n", command.c_str(), message.c_str(), command.c_str());
-        return static_cast<int>(Exit::usage);
+        std::fprintf(stderr, "sor%s: error: %s\nHINT: sor%s --help says what it takes.\n", command.c_str(),
+                     message.c_str(), command.c_str());
+        return static_cast<int>(exit_status::usage);
     }
-    Log log(app.get_subcommands().front()->get_name(), common.verbose, common.log_format == "json");
+    logger log(app.get_subcommands().front()->get_name(), common.verbose, common.log_format == "json");
     try {
         stop::install();
         const auto settings = read_settings(common.settings_path);
-        Context context{app.get_subcommands().front()->get_name(), common, settings, log};
+        command_context context{app.get_subcommands().front()->get_name(), common, settings, log};
         auto code = chosen(context);
         if (std::fflush(stdout) != 0) {
             log.error("could not write the result");
-            code = Exit::unavailable;
+            code = exit_status::unavailable;
         }
         return static_cast<int>(code);
-    } catch (const Failure& failure) {
-        log.error(failure);
-        return static_cast<int>(failure.code());
+    } catch (const failure& error) {
+        log.error(error);
+        return static_cast<int>(error.code());
     } catch (const std::exception& error) {
         log.error("unexpected error", error.what(), "Run again with -v and report what is printed.");
-        return static_cast<int>(Exit::unavailable);
+        return static_cast<int>(exit_status::unavailable);
     }
 }
 
 } // namespace
 
-int main(int argc, char** argv) { return run(argc, argv); }
+int main(int argc, char** argv) {
+    return run(argc, argv);
+}

@@ -8,7 +8,7 @@ namespace sor {
 
 // Numbers records with equal keys 1, 2, … in the order they come, so that two equal purchases of one day are two rows
 // and the same file read again gives the same numbers.
-class Occurrences {
+class occurrence_counter {
 public:
     // The key's parts, normalised by the caller; parts are told apart whatever they contain.
     std::uint32_t next(const std::vector<std::string>& key) {

@@ -46,7 +46,7 @@ std::string with_member(const std::string& object, const std::string& member) {
     return result + member + "}";
 }
 
-std::size_t last_write(const std::vector<Call>& calls) {
+std::size_t last_write(const std::vector<call>& calls) {
     for (std::size_t i = calls.size(); i > 0; --i)
         if (calls[i - 1].tool == "write")
             return i - 1;
@@ -55,8 +55,8 @@ std::size_t last_write(const std::vector<Call>& calls) {
 
 } // namespace
 
-std::vector<Item> parse_claimed(std::string_view result) {
-    std::vector<Item> items;
+std::vector<item> parse_claimed(std::string_view result) {
+    std::vector<item> items;
     split_json(result, 3, [&](const std::string& path, std::string_view json) {
         std::size_t index = 0;
         std::string_view member;
@@ -77,23 +77,23 @@ std::vector<Item> parse_claimed(std::string_view result) {
     return items;
 }
 
-std::string item_line(const Item& item) {
-    return "{\"item\":{\"id\":" + json_quote(item.id) + ",\"attempt\":" + std::to_string(item.attempt) + ",\"row\":" +
-           item.row + "}}\n";
+std::string item_line(const item& item) {
+    return "{\"item\":{\"id\":" + json_quote(item.id) + ",\"attempt\":" + std::to_string(item.attempt) +
+           ",\"row\":" + item.row + "}}\n";
 }
 
-Answer parse_answer(std::string_view line) {
-    Answer answer;
+answer parse_answer(std::string_view line) {
+    answer answer;
     bool is_object = false, has_calls = false, has_error = false, has_id = false;
     std::string wrong;
     const auto refuse_if = [&](bool condition, const std::string& reason) {
         if (condition && wrong.empty())
             wrong = reason;
     };
-    struct Parts {
+    struct call_parts {
         bool tool = false, arguments = false;
     };
-    std::vector<Parts> parts;
+    std::vector<call_parts> parts;
     try {
         split_json(line, 3, [&](const std::string& path, std::string_view json) {
             std::size_t index = 0;
@@ -137,8 +137,9 @@ Answer parse_answer(std::string_view line) {
                 refuse_if(true, "it has the unknown member \"" + path.substr(1) + "\"");
             }
         });
-    } catch (const Failure& failure) {
-        throw BadAnswer{{}, "the handler wrote a line that is not valid JSON", failure.detail() + "; the line: " + excerpt(line)};
+    } catch (const failure& error) {
+        throw bad_answer{
+            {}, "the handler wrote a line that is not valid JSON", error.detail() + "; the line: " + excerpt(line)};
     }
     if (!is_object)
         wrong = "it is no object";
@@ -148,39 +149,43 @@ Answer parse_answer(std::string_view line) {
     for (const auto& part : parts)
         refuse_if(!part.tool || !part.arguments, "a call lacks \"tool\" or \"arguments\"");
     if (!wrong.empty())
-        throw BadAnswer{answer.item_id, "the handler's answer is malformed: " + wrong,
-                        std::string(shape) + " The line: " + excerpt(line)};
+        throw bad_answer{answer.item_id, "the handler's answer is malformed: " + wrong,
+                         std::string(shape) + " The line: " + excerpt(line)};
     answer.declared_error = has_error;
     return answer;
 }
 
-std::size_t group_size(const std::vector<Call>& calls) {
+std::size_t group_size(const std::vector<call>& calls) {
     return calls.size() + (last_write(calls) == calls.size() ? 1 : 0);
 }
 
-std::string group_calls(const std::string& tenant_id, const std::string& queue, const Item& item,
-                        const std::vector<Call>& calls) {
+std::string group_calls(const std::string& tenant_id, const std::string& queue, const item& item,
+                        const std::vector<call>& calls) {
     const auto group = json_quote(item.id);
     const std::string claim = "\"item_id\":" + group + ",\"claim_token\":" + std::to_string(item.claim_token);
     const auto completing = last_write(calls);
     std::string json;
     const auto append = [&](std::size_t step, const std::string& tool, const std::string& arguments) {
         json += json.empty() ? "" : ",";
-        json += "{\"request_id\":\"" + uuid_v5({tenant_id, queue, item.id, std::to_string(step)}) + "\",\"tool\":" +
-                json_quote(tool) + ",\"group\":" + group + ",\"arguments\":" + arguments + "}";
+        json += "{\"request_id\":\"" + uuid_v5({tenant_id, queue, item.id, std::to_string(step)}) +
+                "\",\"tool\":" + json_quote(tool) + ",\"group\":" + group + ",\"arguments\":" + arguments + "}";
     };
     for (std::size_t step = 0; step < calls.size(); ++step) {
         const auto& call = calls[step];
         if (call.tool == "claim")
-            throw BadAnswer{item.id, "the handler called the tool \"claim\"", "Claims are the driver's: it completes an item with its last write."};
+            throw bad_answer{item.id, "the handler called the tool \"claim\"",
+                             "Claims are the driver's: it completes an item with its last write."};
         bool completes = false;
         if (call.tool == "write")
-            split_json(call.arguments, 1, [&](const std::string& path, std::string_view) { completes |= path == "/completes"; });
+            split_json(call.arguments, 1,
+                       [&](const std::string& path, std::string_view) { completes |= path == "/completes"; });
         if (completes)
-            throw BadAnswer{item.id, "the handler gave \"completes\" itself", "The driver adds it to the last write of an item."};
+            throw bad_answer{item.id, "the handler gave \"completes\" itself",
+                             "The driver adds it to the last write of an item."};
         append(step, call.tool,
-               step == completing ? with_member(call.arguments, "\"completes\":{\"queue\":" + json_quote(queue) + "," + claim + "}")
-                                  : call.arguments);
+               step == completing
+                   ? with_member(call.arguments, "\"completes\":{\"queue\":" + json_quote(queue) + "," + claim + "}")
+                   : call.arguments);
     }
     if (completing == calls.size())
         append(calls.size(), "claim",

@@ -7,7 +7,7 @@
 namespace sor {
 namespace {
 
-Exit purge(int batch, Context& context) {
+exit_status purge(int batch, command_context& context) {
     auto connection = connect(context);
     std::int64_t purged = 0;
     for (const auto& tenant : db::granted_tenants(connection)) {
@@ -19,18 +19,19 @@ Exit purge(int batch, Context& context) {
     }
     if (context.log.verbose())
         std::printf("%lld keys removed\n", static_cast<long long>(purged));
-    return Exit::done;
+    return exit_status::done;
 }
 
 } // namespace
 
-void declare_purge(CLI::App& app, CommonOptions& common, Chosen& chosen) {
-    auto* command = add_command(app, "purge", "Remove idempotency keys that have expired",
-                                "Of every tenant granted to the login, in batches, each a transaction. Keys within their time stay.",
-                                common);
+void declare_purge(CLI::App& app, common_options& common, chosen_command& chosen) {
+    auto* command = add_command(
+        app, "purge", "Remove idempotency keys that have expired",
+        "Of every tenant granted to the login, in batches, each a transaction. Keys within their time stay.", common);
     auto batch = std::make_shared<int>(1000);
     command->add_option("--batch", *batch, "Keys a transaction")->check(CLI::Range(1, 100000))->capture_default_str();
-    command->callback([batch, &chosen] { chosen = [batch](Context& context) { return purge(*batch, context); }; });
+    command->callback(
+        [batch, &chosen] { chosen = [batch](command_context& context) { return purge(*batch, context); }; });
 }
 
 } // namespace sor

@@ -9,16 +9,16 @@
 namespace sor {
 namespace {
 
-class Reader {
+class reader {
 public:
-    explicit Reader(std::string name) : name_(std::move(name)) {}
+    explicit reader(std::string name) : name_(std::move(name)) {}
 
     [[noreturn]] void refuse(const toml::node& node, const std::string& message, const std::string& hint = {}) const {
         refuse(node.source(), message, hint);
     }
     [[noreturn]] void refuse(const toml::source_region& source, const std::string& message,
                              const std::string& hint = {}) const {
-        throw Failure(Exit::usage, name_ + ":" + std::to_string(source.begin.line) + ": " + message, {}, hint);
+        throw failure(exit_status::usage, name_ + ":" + std::to_string(source.begin.line) + ": " + message, {}, hint);
     }
 
     const toml::table& table(const toml::node& node, const std::string& key) const {
@@ -58,18 +58,20 @@ private:
     std::string name_;
 };
 
-Destination read_destination(const Reader& reader, const std::string& name, const toml::table& table) {
-    Destination destination{name, reader.required(table, "type"), {}, {}};
+destination_settings read_destination(const reader& reader, const std::string& name, const toml::table& table) {
+    destination_settings destination{name, reader.required(table, "type"), {}, {}};
     if (destination.type == "smtp") {
-        reader.only(table, {"type", "url", "from", "username", "password_file", "tls", "message_id_domain", "timeout_seconds"});
+        reader.only(
+            table, {"type", "url", "from", "username", "password_file", "tls", "message_id_domain", "timeout_seconds"});
         auto& smtp = destination.smtp;
         smtp.url = reader.required(table, "url");
         if (!smtp.url.starts_with("smtp://") && !smtp.url.starts_with("smtps://"))
-            reader.refuse(*table.get("url"), "\"url\" is neither smtp:// nor smtps://", "For example smtp://localhost:25.");
+            reader.refuse(*table.get("url"), "\"url\" is neither smtp:// nor smtps://",
+                          "For example smtp://localhost:25.");
         smtp.from = reader.required(table, "from");
         try {
             mail::address_of(smtp.from);
-        } catch (const mail::BadPayload& bad) {
+        } catch (const mail::bad_payload& bad) {
             reader.refuse(*table.get("from"), bad.what());
         }
         smtp.username = reader.text(table, "username", {});
@@ -91,28 +93,29 @@ Destination read_destination(const Reader& reader, const std::string& name, cons
         reader.only(table, {"type", "path"});
         destination.file.path = reader.required(table, "path");
     } else {
-        reader.refuse(*table.get("type"), "unknown destination type \"" + destination.type + "\"", "Known: smtp, file.");
+        reader.refuse(*table.get("type"), "unknown destination type \"" + destination.type + "\"",
+                      "Known: smtp, file.");
     }
     return destination;
 }
 
 } // namespace
 
-Settings parse_settings(std::string_view text, const std::string& name) {
-    const Reader reader(name);
+driver_settings parse_settings(std::string_view text, const std::string& name) {
+    const reader reader(name);
     toml::table root;
     try {
         root = toml::parse(text, std::string_view(name));
     } catch (const toml::parse_error& error) {
         reader.refuse(error.source(), std::string(error.description()), "The file is TOML: https://toml.io.");
     }
-    Settings settings;
+    driver_settings settings;
     reader.only(root, {"destinations", "load"});
     if (const auto* node = root.get("destinations"))
         for (const auto& [key, entry] : reader.table(*node, "destinations")) {
             const std::string destination(key.str());
-            settings.destinations.emplace(
-                destination, read_destination(reader, destination, reader.table(entry, destination)));
+            settings.destinations.emplace(destination,
+                                          read_destination(reader, destination, reader.table(entry, destination)));
         }
     if (const auto* node = root.get("load")) {
         const auto& load = reader.table(*node, "load");
@@ -128,12 +131,12 @@ Settings parse_settings(std::string_view text, const std::string& name) {
     return settings;
 }
 
-Settings read_settings(const std::string& path) {
+driver_settings read_settings(const std::string& path) {
     if (path.empty())
         return {};
     std::ifstream file(path, std::ios::binary);
     if (!file)
-        throw Failure(Exit::usage, "could not open the settings file \"" + path + "\"", {},
+        throw failure(exit_status::usage, "could not open the settings file \"" + path + "\"", {},
                       "--settings names a TOML file that this account can read.");
     const std::string text{std::istreambuf_iterator<char>(file), {}};
     return parse_settings(text, path);

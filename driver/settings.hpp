@@ -6,35 +6,35 @@
 namespace sor {
 
 // [destinations.NAME] type = "smtp"
-struct SmtpSettings {
-    std::string url;              // smtp://HOST:PORT, smtps:// for TLS from the start
-    std::string from;             // the sender's address; `Name <address>` is allowed
-    std::string username;         // with password_file: the login at the mail server
-    std::string password_file;    // its first line is the password
-    std::string tls = "try";      // STARTTLS: "require", "try" or "none"
+struct smtp_settings {
+    std::string url;               // smtp://HOST:PORT, smtps:// for TLS from the start
+    std::string from;              // the sender's address; `Name <address>` is allowed
+    std::string username;          // with password_file: the login at the mail server
+    std::string password_file;     // its first line is the password
+    std::string tls = "try";       // STARTTLS: "require", "try" or "none"
     std::string message_id_domain; // right of the @ in Message-ID; the sender's domain unless given
-    int timeout_seconds = 30;     // for one message
+    int timeout_seconds = 30;      // for one message
 };
 
 // [destinations.NAME] type = "file"
-struct FileSettings {
+struct file_settings {
     std::string path; // JSON lines are appended here
 };
 
-struct Destination {
+struct destination_settings {
     std::string name;
     std::string type; // "smtp" or "file"; says which of the two below counts
-    SmtpSettings smtp;
-    FileSettings file;
+    smtp_settings smtp;
+    file_settings file;
 };
 
-struct Settings {
-    std::map<std::string, Destination> destinations;
+struct driver_settings {
+    std::map<std::string, destination_settings> destinations;
     std::vector<std::pair<std::string, std::string>> tenant_aliases; // [load.tenant_aliases]: as in the file = tenant
 };
 
 // Throws Failure (usage) that names file and line for anything it does not know. An empty path gives no settings.
-Settings read_settings(const std::string& path);
-Settings parse_settings(std::string_view text, const std::string& name);
+driver_settings read_settings(const std::string& path);
+driver_settings parse_settings(std::string_view text, const std::string& name);
 
 } // namespace sor

@@ -23,7 +23,7 @@ extern "C" void on_signal(int) {
 
 void install() {
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
-        throw Failure(Exit::unavailable, "could not make a pipe for signals");
+        throw failure(exit_status::unavailable, "could not make a pipe for signals");
     struct sigaction action {};
     action.sa_handler = on_signal;
     action.sa_flags = SA_RESTART | SA_RESETHAND;
@@ -34,14 +34,19 @@ void install() {
     std::signal(SIGXFSZ, SIG_IGN); // a file at its size limit is an error to report, as a full disk is
 }
 
-bool requested() { return flag != 0; }
+bool requested() {
+    return flag != 0;
+}
 
-int descriptor() { return ends[0]; }
+int descriptor() {
+    return ends[0];
+}
 
 bool wait(std::chrono::milliseconds duration) {
     const auto until = std::chrono::steady_clock::now() + duration;
     while (!requested()) {
-        const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
+        const auto left =
+            std::chrono::duration_cast<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
         if (left.count() <= 0)
             return false;
         pollfd entry{ends[0], POLLIN, 0};

@@ -9,7 +9,9 @@ namespace {
 
 constexpr std::string_view no_break_space = "\xC2\xA0";
 
-bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\v' || c == '\f'; }
+bool is_space(char c) {
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\v' || c == '\f';
+}
 
 // Appends the lower case of the character at `at` and returns its length in bytes.
 std::size_t append_lower(std::string_view text, std::size_t at, std::string& result, locale_t locale) {
@@ -75,9 +77,8 @@ std::string fold(std::string_view utf8) {
 
 std::string json_quote(std::string_view utf8) {
     // Most text needs no escape; the library's way costs three allocations.
-    const bool plain = std::all_of(utf8.begin(), utf8.end(), [](char c) {
-        return c >= 0x20 && c < 0x7F && c != '"' && c != '\\';
-    });
+    const bool plain =
+        std::all_of(utf8.begin(), utf8.end(), [](char c) { return c >= 0x20 && c < 0x7F && c != '"' && c != '\\'; });
     if (plain)
         return '"' + std::string(utf8) + '"';
     return nlohmann::json(utf8).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);

@@ -19,7 +19,7 @@ namespace {
 using nlohmann::json;
 using std::chrono::steady_clock;
 
-struct WorkOptions {
+struct work_options {
     std::string queue, worker, handler, on_behalf_of, on_behalf_of_role, run_key;
     std::vector<std::string> tenants, pass_env;
     int batch = 100;
@@ -27,8 +27,8 @@ struct WorkOptions {
 };
 
 // An item that goes back to the queue with an error, or untouched.
-struct Returned {
-    const protocol::Item* item;
+struct returned_item {
+    const protocol::item* item;
     std::string error; // empty: released, the attempt does not count
 };
 
@@ -43,11 +43,12 @@ std::string with_detail(const json& error) {
 }
 
 // Works one tenant's queue as one run.
-class TenantRun {
+class tenant_run {
 public:
-    TenantRun(const WorkOptions& options, Context& context, db::Connection& connection, Handler& handler,
-              const db::Tenant& tenant, int& batch)
-        : options_(options), context_(context), connection_(connection), handler_(handler), tenant_(tenant), batch_(batch) {}
+    tenant_run(const work_options& options, command_context& context, db::connection& connection, handler& handler,
+               const db::tenant& tenant, int& batch)
+        : options_(options), context_(context), connection_(connection), handler_(handler), tenant_(tenant),
+          batch_(batch) {}
 
     void work(const std::string& user_id) {
         run_ = db::start_run(connection_, tenant_.id, options_.worker,
@@ -72,7 +73,7 @@ public:
                           std::to_string(failed_) + " failed, " + std::to_string(released_) + " given back");
     }
 
-    Exit outcome() const { return outcome_.code(); }
+    exit_status outcome() const { return outcome_.code(); }
 
 private:
     // One batch. False when the queue has nothing more that is due.
@@ -100,7 +101,7 @@ private:
         return true;
     }
 
-    std::vector<protocol::Item> claim(int turn) {
+    std::vector<protocol::item> claim(int turn) {
         const auto answer = db::call_tool(
             connection_, run_, turn, claim_request(turn, "claim"), "claim",
             json{{"queue", options_.queue}, {"limit", batch_}, {"lease_seconds", options_.lease.count()}}.dump());
@@ -126,39 +127,40 @@ private:
         if (status == "succeeded")
             return result;
         const auto parsed = json::parse(error.empty() ? "{}" : error);
-        throw db::Error(text_of(parsed, "sqlstate"), what, text_of(parsed, "message") + with_detail(parsed), text_of(parsed, "hint"),
-                        std::source_location::current());
+        throw db::sql_error(text_of(parsed, "sqlstate"), what, text_of(parsed, "message") + with_detail(parsed),
+                            text_of(parsed, "hint"), std::source_location::current());
     }
 
     // Makes the calls of all answered items, each item's as one group, and gives the other items back.
-    void commit(int turn, const std::vector<protocol::Item>& items, std::vector<Handled>& handled) {
-        std::vector<Returned> returned;
-        std::vector<Group> groups;
+    void commit(int turn, const std::vector<protocol::item>& items, std::vector<handled>& handled) {
+        std::vector<returned_item> returned;
+        std::vector<call_group> groups;
         for (std::size_t i = 0; i < items.size(); ++i) {
             const auto& item = items[i];
             auto& result = handled[i];
             switch (result.state) {
-            case Handled::State::unworked:
+            case handled::fate::unworked:
                 returned.push_back({&item, {}});
                 continue;
-            case Handled::State::fault:
-                outcome_.add(Exit::handler_fault);
+            case handled::fate::fault:
+                outcome_.add(exit_status::handler_fault);
                 returned.push_back({&item, result.error});
                 continue;
-            case Handled::State::declined:
-                outcome_.add(Exit::bad_data);
-                context_.log.error("the handler could not work an item", "Item \"" + item.id + "\" of tenant \"" + tenant_.name + "\": " + result.error,
+            case handled::fate::declined:
+                outcome_.add(exit_status::bad_data);
+                context_.log.error("the handler could not work an item",
+                                   "Item \"" + item.id + "\" of tenant \"" + tenant_.name + "\": " + result.error,
                                    "It goes back to the queue and is tried again after a while.");
                 returned.push_back({&item, result.error.empty() ? "the handler gave no reason" : result.error});
                 continue;
-            case Handled::State::answered:
+            case handled::fate::answered:
                 break;
             }
             try {
                 groups.push_back({&item, protocol::group_calls(tenant_.id, options_.queue, item, result.calls),
                                   protocol::group_size(result.calls)});
-            } catch (const protocol::BadAnswer& bad) {
-                outcome_.add(Exit::handler_fault);
+            } catch (const protocol::bad_answer& bad) {
+                outcome_.add(exit_status::handler_fault);
                 context_.log.error(bad.message, "Item \"" + item.id + "\" goes back to the queue. " + bad.detail,
                                    "See `sor work --help` for what a handler answers.");
                 returned.push_back({&item, bad.message});
@@ -170,14 +172,14 @@ private:
         give_back(turn, returned);
     }
 
-    struct Group {
-        const protocol::Item* item;
+    struct call_group {
+        const protocol::item* item;
         std::string calls; // members of call_tools' array
         std::size_t size;
     };
 
     // In as few statements as the gateway takes.
-    void make_calls(int turn, std::span<const Group> groups, std::vector<Returned>& returned) {
+    void make_calls(int turn, std::span<const call_group> groups, std::vector<returned_item>& returned) {
         constexpr std::size_t most_calls = 1000;
         std::size_t first = 0, calls = 0;
         for (std::size_t i = 0; i < groups.size(); ++i) {
@@ -192,7 +194,7 @@ private:
             make_calls_at_once(turn, groups.subspan(first), returned);
     }
 
-    void make_calls_at_once(int turn, std::span<const Group> groups, std::vector<Returned>& returned) {
+    void make_calls_at_once(int turn, std::span<const call_group> groups, std::vector<returned_item>& returned) {
         std::string calls = "[";
         for (const auto& group : groups) {
             calls += calls.size() > 1 ? "," : "";
@@ -204,7 +206,7 @@ private:
             try {
                 answer = db::call_tools(connection_, run_, turn, calls);
                 break;
-            } catch (const db::Error& error) {
+            } catch (const db::sql_error& error) {
                 // A deadlock's or serialisation failure's victim left nothing; the ids make a repeat safe.
                 if (error.sqlstate().starts_with("40") && tries < 3)
                     continue;
@@ -222,44 +224,50 @@ private:
         const auto results = json::parse(answer);
         auto result = results.begin();
         for (const auto& group : groups) {
-            const json* failure = nullptr;
+            const json* culprit = nullptr;
             for (std::size_t i = 0; i < group.size; ++i, ++result) {
                 if (result == results.end())
-                    throw Failure(Exit::unavailable, "the gateway gave fewer results than there were calls");
+                    throw failure(exit_status::unavailable, "the gateway gave fewer results than there were calls");
                 if (text_of(*result, "status") == "succeeded")
                     continue;
                 // SR015 only says that a mate failed.
-                if (!failure || text_of(failure->value("error", json::object()), "sqlstate") == "SR015")
-                    failure = &*result;
+                if (!culprit || text_of(culprit->value("error", json::object()), "sqlstate") == "SR015")
+                    culprit = &*result;
             }
-            if (failure)
-                failed_group(*group.item, *failure, returned);
+            if (culprit)
+                failed_group(*group.item, *culprit, returned);
             else
                 ++succeeded_;
         }
     }
 
-    void failed_group(const protocol::Item& item, const json& failure, std::vector<Returned>& returned) {
+    void failed_group(const protocol::item& item, const json& failure, std::vector<returned_item>& returned) {
         const auto error = failure.value("error", json::object());
         const auto sqlstate = text_of(error, "sqlstate");
         auto message = text_of(error, "message");
         if (sqlstate == "SR007")
             return lost(item, message);
         const bool again = sqlstate == "SR006";
-        outcome_.add(again ? Exit::try_again : sqlstate == "SR003" ? Exit::refused : Exit::handler_fault);
-        context_.log.error(db::Error(sqlstate, text_of(failure, "status") == "refused" ? "a call for an item was refused" : "a call for an item failed",
-                                     "Item \"" + item.id + "\" of tenant \"" + tenant_.name + "\" goes back to the queue: " + message + with_detail(error),
-                                     text_of(error, "hint"), std::source_location::current()));
+        outcome_.add(again                 ? exit_status::try_again
+                     : sqlstate == "SR003" ? exit_status::refused
+                                           : exit_status::handler_fault);
+        context_.log.error(db::sql_error(sqlstate,
+                                         text_of(failure, "status") == "refused" ? "a call for an item was refused"
+                                                                                 : "a call for an item failed",
+                                         "Item \"" + item.id + "\" of tenant \"" + tenant_.name +
+                                             "\" goes back to the queue: " + message + with_detail(error),
+                                         text_of(error, "hint"), std::source_location::current()));
         returned.push_back({&item, sqlstate + ": " + message});
     }
 
-    void lost(const protocol::Item& item, const std::string& message) {
-        outcome_.add(Exit::try_again);
-        context_.log.warning("the lease of an item was lost", "Item \"" + item.id + "\" of tenant \"" + tenant_.name + "\": " + message,
+    void lost(const protocol::item& item, const std::string& message) {
+        outcome_.add(exit_status::try_again);
+        context_.log.warning("the lease of an item was lost",
+                             "Item \"" + item.id + "\" of tenant \"" + tenant_.name + "\": " + message,
                              "Whoever claimed it since works it; a longer --lease or a smaller --batch avoids this.");
     }
 
-    void give_back(int turn, std::span<const Returned> returned) {
+    void give_back(int turn, std::span<const returned_item> returned) {
         if (returned.empty())
             return;
         json arguments{{"queue", options_.queue}, {"limit", 0}, {"lease_seconds", options_.lease.count()}};
@@ -275,12 +283,13 @@ private:
                 ++failed;
             }
         }
-        const auto request = claim_request(turn, "give back " + std::to_string(returned.size()) + " from " + returned.front().item->id);
+        const auto request =
+            claim_request(turn, "give back " + std::to_string(returned.size()) + " from " + returned.front().item->id);
         const auto answer = db::call_tool(connection_, run_, turn, request, "claim",
                                           arguments.dump(-1, ' ', false, json::error_handler_t::replace));
         try {
             result_of(answer, "items could not be given back to the queue");
-        } catch (const db::Error& error) {
+        } catch (const db::sql_error& error) {
             if (error.sqlstate() != "SR007")
                 throw;
             // One lost claim spoils the call for all.
@@ -303,23 +312,24 @@ private:
     // A slow handler gets so few items at a time that half the lease is enough for them.
     void adapt_batch(std::size_t items, steady_clock::duration took) {
         const auto each = took / static_cast<long>(items);
-        const auto fitting = each.count() > 0 ? steady_clock::duration(options_.lease / 2).count() / each.count() : options_.batch;
+        const auto fitting =
+            each.count() > 0 ? steady_clock::duration(options_.lease / 2).count() / each.count() : options_.batch;
         batch_ = static_cast<int>(std::clamp<long>(fitting, 1, options_.batch));
     }
 
-    const WorkOptions& options_;
-    Context& context_;
-    db::Connection& connection_;
-    Handler& handler_;
-    const db::Tenant& tenant_;
+    const work_options& options_;
+    command_context& context_;
+    db::connection& connection_;
+    handler& handler_;
+    const db::tenant& tenant_;
     int& batch_;
-    db::Run run_;
-    Outcome outcome_;
+    db::run run_;
+    exit_outcome outcome_;
     std::uint64_t succeeded_ = 0, failed_ = 0, released_ = 0;
 };
 
 // The user to act for, or none.
-std::optional<std::string> find_user(const WorkOptions& options, const std::vector<db::User>& users) {
+std::optional<std::string> find_user(const work_options& options, const std::vector<db::user>& users) {
     for (const auto& user : users)
         if (options.on_behalf_of.empty() ? user.role == options.on_behalf_of_role
                                          : fold(user.email) == fold(options.on_behalf_of))
@@ -327,7 +337,8 @@ std::optional<std::string> find_user(const WorkOptions& options, const std::vect
     return std::nullopt;
 }
 
-std::vector<db::Tenant> tenants_to_work(const WorkOptions& options, Context& context, db::Connection& connection, Outcome& outcome) {
+std::vector<db::tenant> tenants_to_work(const work_options& options, command_context& context,
+                                        db::connection& connection, exit_outcome& outcome) {
     const auto granted = db::granted_tenants(connection);
     std::set<std::string> wanted;
     for (const auto& name : options.tenants) {
@@ -337,81 +348,89 @@ std::vector<db::Tenant> tenants_to_work(const WorkOptions& options, Context& con
             wanted.insert(found->id);
             continue;
         }
-        outcome.add(Exit::refused);
+        outcome.add(exit_status::refused);
         context.log.error("unknown tenant \"" + name + "\"", "No tenant of this name is granted to the login.",
                           "An operator makes tenants with sor.create_tenant and grants them with sor.grant_tenant.");
     }
     const auto ids = db::tenants_with_work(connection, options.queue, options.worker);
     const std::set<std::string> with_work(ids.begin(), ids.end());
-    std::vector<db::Tenant> tenants;
+    std::vector<db::tenant> tenants;
     for (const auto& tenant : granted)
         if (with_work.contains(tenant.id) && (options.tenants.empty() || wanted.contains(tenant.id)))
             tenants.push_back(tenant);
     return tenants;
 }
 
-Exit work(const WorkOptions& options, Context& context) {
+exit_status work(const work_options& options, command_context& context) {
     if (options.on_behalf_of.empty() == options.on_behalf_of_role.empty())
-        throw Failure(Exit::usage, "one of --on-behalf-of and --on-behalf-of-role is needed", {},
+        throw failure(exit_status::usage, "one of --on-behalf-of and --on-behalf-of-role is needed", {},
                       "A worker always acts for a user of the tenant.");
     for (const auto& name : options.pass_env)
         if (name.starts_with("PG") || name.starts_with("SOR_") || name == "DATABASE_URL")
-            throw Failure(Exit::usage, "the handler may not be given \"" + name + "\"", {},
+            throw failure(exit_status::usage, "the handler may not be given \"" + name + "\"", {},
                           "A handler has no way to the database but its answers.");
-    Outcome outcome;
+    exit_outcome outcome;
     auto connection = connect(context);
     const auto tenants = tenants_to_work(options, context, connection, outcome);
     // A single item must not outlast the lease: half of it, so that a slow one costs itself alone.
-    const auto time_limit = std::min<std::chrono::milliseconds>(options.handler_timeout, std::chrono::milliseconds(options.lease) / 2);
-    Handler handler({options.handler, time_limit, options.pass_env}, context.log);
+    const auto time_limit =
+        std::min<std::chrono::milliseconds>(options.handler_timeout, std::chrono::milliseconds(options.lease) / 2);
+    handler handler({options.handler, time_limit, options.pass_env}, context.log);
     int batch = options.batch;
     for (const auto& tenant : tenants) {
         if (stop::requested() || handler.given_up())
             break;
-        TenantRun run(options, context, connection, handler, tenant, batch);
+        tenant_run run(options, context, connection, handler, tenant, batch);
         try {
             const auto user = find_user(options, db::granted_users(connection, tenant.id));
             if (!user)
-                throw Failure(Exit::refused, "tenant \"" + tenant.name + "\" has no such user for the login to act for",
-                              options.on_behalf_of.empty() ? "Wanted is one with the role " + options.on_behalf_of_role + "."
-                                                           : "Wanted is " + options.on_behalf_of + ".",
-                              "An operator grants users with sor.grant_tenant(login, tenant_id, user_ids).");
+                throw failure(
+                    exit_status::refused, "tenant \"" + tenant.name + "\" has no such user for the login to act for",
+                    options.on_behalf_of.empty() ? "Wanted is one with the role " + options.on_behalf_of_role + "."
+                                                 : "Wanted is " + options.on_behalf_of + ".",
+                    "An operator grants users with sor.grant_tenant(login, tenant_id, user_ids).");
             run.work(*user);
-        } catch (const Failure& failure) {
-            if (failure.code() == Exit::unavailable)
+        } catch (const failure& error) {
+            if (error.code() == exit_status::unavailable)
                 throw;
             // One tenant's trouble is not the others'.
-            context.log.error(failure);
+            context.log.error(error);
             context.log.info("tenant \"" + tenant.name + "\" is left");
-            outcome.add(failure.code());
+            outcome.add(error.code());
         }
         outcome.add(run.outcome());
     }
     context.log.progress({});
     handler.finish();
     if (handler.at_fault())
-        outcome.add(Exit::handler_fault);
+        outcome.add(exit_status::handler_fault);
     return outcome.code();
 }
 
 } // namespace
 
-void declare_work(CLI::App& app, CommonOptions& common, Chosen& chosen) {
+void declare_work(CLI::App& app, common_options& common, chosen_command& chosen) {
     auto* command = add_command(
         app, "work", "Work a queue: claim items, ask the handler, commit what it answers",
-        "For each granted tenant with work, one run: started, or resumed where a killed worker left it. Each batch is a\n"
-        "turn: items are claimed under a lease, the handler is asked, and each item's calls take effect together or not\n"
+        "For each granted tenant with work, one run: started, or resumed where a killed worker left it. Each batch is "
+        "a\n"
+        "turn: items are claimed under a lease, the handler is asked, and each item's calls take effect together or "
+        "not\n"
         "at all, its claim completed in the same transaction. A run key that finished before is a no-op.\n\n"
         "The handler is started once, by /bin/sh -c, and speaks JSON lines.\n"
         "  in:   {\"item\": {\"id\", \"attempt\", \"row\": {...}}}\n"
         "  out:  {\"item_id\", \"calls\": [{\"tool\", \"arguments\": {...}}...]}  or  {\"item_id\", \"error\"}\n"
-        "One answer for each item, in any order; several items may be written ahead. The driver adds what completes the\n"
-        "claim to the item's last \"write\". Its environment holds PATH, HOME, USER, LOGNAME, SHELL, LANG, LANGUAGE, LC_*, TZ,\n"
+        "One answer for each item, in any order; several items may be written ahead. The driver adds what completes "
+        "the\n"
+        "claim to the item's last \"write\". Its environment holds PATH, HOME, USER, LOGNAME, SHELL, LANG, LANGUAGE, "
+        "LC_*, TZ,\n"
         "TMPDIR and what --pass-env names, never PG*, DATABASE_URL or SOR_*; its standard error is passed on.\n"
         "An item whose answer is an error, malformed, late or refused goes back to the queue with that error.",
         common);
-    auto options = std::make_shared<WorkOptions>();
-    command->add_option("queue", options->queue, "Name under which the queue is registered")->required()->type_name("QUEUE");
+    auto options = std::make_shared<work_options>();
+    command->add_option("queue", options->queue, "Name under which the queue is registered")
+        ->required()
+        ->type_name("QUEUE");
     command->add_option("--worker", options->worker, "The Worker's name in the journal")->required()->type_name("NAME");
     command->add_option("--handler", options->handler, "Command that works items")->required()->type_name("CMD");
     command->add_option("--on-behalf-of", options->on_behalf_of, "User of each tenant to act for")->type_name("EMAIL");
@@ -420,16 +439,21 @@ void declare_work(CLI::App& app, CommonOptions& common, Chosen& chosen) {
                      "Act for the first granted user of this role in each tenant instead")
         ->check(CLI::IsMember({"admin", "member", "viewer"}));
     command->add_option("--run-key", options->run_key, "Names the run: one of each key in a tenant")->type_name("K");
-    command->add_option("--tenant", options->tenants, "Only this tenant; repeatable")->type_name("NAME")->allow_extra_args(false);
+    command->add_option("--tenant", options->tenants, "Only this tenant; repeatable")
+        ->type_name("NAME")
+        ->allow_extra_args(false);
     command->add_option("--batch", options->batch, "Items a turn, at most; fewer when the handler is slow")
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();
-    add_duration(command, "--lease", options->lease, "How long a batch may take before its items are another worker's", 1, 3600);
-    add_duration(command, "--handler-timeout", options->handler_timeout, "Time limit for one item, never more than half the lease", 1, 1800);
+    add_duration(command, "--lease", options->lease, "How long a batch may take before its items are another worker's",
+                 1, 3600);
+    add_duration(command, "--handler-timeout", options->handler_timeout,
+                 "Time limit for one item, never more than half the lease", 1, 1800);
     command->add_option("--pass-env", options->pass_env, "Variable of the environment for the handler; repeatable")
         ->type_name("NAME")
         ->allow_extra_args(false);
-    command->callback([options, &chosen] { chosen = [options](Context& context) { return work(*options, context); }; });
+    command->callback(
+        [options, &chosen] { chosen = [options](command_context& context) { return work(*options, context); }; });
 }
 
 } // namespace sor

@@ -4,130 +4,134 @@
 namespace sor::db {
 namespace {
 
-std::string interval(std::chrono::seconds duration) { return std::to_string(duration.count()) + " s"; }
+std::string interval(std::chrono::seconds duration) {
+    return std::to_string(duration.count()) + " s";
+}
 
 } // namespace
 
-LoginCheck login_check(Connection& connection) {
+login_privileges login_check(connection& connection) {
     const auto result = connection.query("select superuser, bypass_rls, owns_tables from sor.login_check()", {});
     return {result.boolean(0, 0), result.boolean(0, 1), result.boolean(0, 2)};
 }
 
-std::vector<Tenant> granted_tenants(Connection& connection) {
+std::vector<tenant> granted_tenants(connection& connection) {
     const auto result = connection.query("select tenant_id, name from sor.granted_tenants()", {});
-    std::vector<Tenant> tenants;
+    std::vector<tenant> tenants;
     for (int row = 0; row < result.rows(); ++row)
         tenants.push_back({result.text(row, 0), result.text(row, 1)});
     return tenants;
 }
 
-std::vector<User> granted_users(Connection& connection, const std::string& tenant_id) {
+std::vector<user> granted_users(connection& connection, const std::string& tenant_id) {
     const auto result = connection.query("select user_id, email, role from sor.granted_users($1::uuid)", {tenant_id});
-    std::vector<User> users;
+    std::vector<user> users;
     for (int row = 0; row < result.rows(); ++row)
         users.push_back({result.text(row, 0), result.text(row, 1), result.text(row, 2)});
     return users;
 }
 
-std::vector<std::string> tenants_with_work(Connection& connection, const std::string& queue,
+std::vector<std::string> tenants_with_work(connection& connection, const std::string& queue,
                                            const std::optional<std::string>& worker) {
-    const auto result =
-        connection.query("select tenant_id from sor.tenants_with_work($1::text, $2::text) as t(tenant_id)", {queue, worker});
+    const auto result = connection.query(
+        "select tenant_id from sor.tenants_with_work($1::text, $2::text) as t(tenant_id)", {queue, worker});
     std::vector<std::string> tenants;
     for (int row = 0; row < result.rows(); ++row)
         tenants.push_back(result.text(row, 0));
     return tenants;
 }
 
-std::vector<Column> describe_table(Connection& connection, const std::string& target) {
+std::vector<column> describe_table(connection& connection, const std::string& target) {
     const auto result = connection.query("select column_name, data_type, is_key, is_readable, is_writable, is_required "
                                          "from sor.describe_table($1::text)",
                                          {target});
-    std::vector<Column> columns;
+    std::vector<column> columns;
     for (int row = 0; row < result.rows(); ++row)
         columns.push_back({result.text(row, 0), result.text(row, 1), result.boolean(row, 2), result.boolean(row, 3),
                            result.boolean(row, 4), result.boolean(row, 5)});
     return columns;
 }
 
-void send_upsert_many(Connection& connection, const std::string& tenant_id, const std::string& target,
+void send_upsert_many(connection& connection, const std::string& tenant_id, const std::string& target,
                       const std::string& records, bool dry_run) {
     connection.send("select inserted, existing, refused from sor.upsert_many($1::uuid, $2::text, $3::jsonb, "
                     "on_conflict => 'nothing', dry_run => $4::boolean)",
                     {tenant_id, target, records, dry_run ? "true" : "false"});
 }
 
-Upserted receive_upsert_many(Connection& connection) {
+upsert_counts receive_upsert_many(connection& connection) {
     const auto result = connection.receive();
-    Upserted upserted{result.integer(0, 0), result.integer(0, 1), {}};
+    upsert_counts upserted{result.integer(0, 0), result.integer(0, 1), {}};
     if (!result.is_null(0, 2))
         for (const auto& refused : nlohmann::json::parse(result.view(0, 2)))
-            upserted.refused.push_back({refused.at("index").get<std::size_t>(), refused.at("sqlstate").get<std::string>(),
+            upserted.refused.push_back({refused.at("index").get<std::size_t>(),
+                                        refused.at("sqlstate").get<std::string>(),
                                         refused.at("message").get<std::string>()});
     return upserted;
 }
 
-std::int64_t purge_idempotency_keys(Connection& connection, const std::string& tenant_id, std::int64_t max) {
+std::int64_t purge_idempotency_keys(connection& connection, const std::string& tenant_id, std::int64_t max) {
     return connection.query("select sor.purge_idempotency_keys($1::uuid, $2::int)", {tenant_id, std::to_string(max)})
         .integer(0, 0);
 }
 
-Run start_run(Connection& connection, const std::string& tenant_id, const std::string& worker,
+run start_run(connection& connection, const std::string& tenant_id, const std::string& worker,
               const std::optional<std::string>& run_key, const std::string& on_behalf_of, const std::string& input,
               std::chrono::seconds lease) {
-    const auto result = connection.query(
-        "select run_id, run_token, resumed, status from sor.start_run($1::uuid, $2::text, $3::text, $4::uuid, $5::jsonb, "
-        "$6::interval)",
-        {tenant_id, worker, run_key, on_behalf_of, input, interval(lease)});
+    const auto result = connection.query("select run_id, run_token, resumed, status from sor.start_run($1::uuid, "
+                                         "$2::text, $3::text, $4::uuid, $5::jsonb, "
+                                         "$6::interval)",
+                                         {tenant_id, worker, run_key, on_behalf_of, input, interval(lease)});
     return {tenant_id, result.text(0, 0), result.is_null(0, 1) ? 0 : result.integer(0, 1), result.boolean(0, 2),
             result.text(0, 3)};
 }
 
-int begin_turn(Connection& connection, const Run& run, const std::string& input) {
+int begin_turn(connection& connection, const run& run, const std::string& input) {
     return static_cast<int>(connection
                                 .query("select sor.begin_turn($1::uuid, $2::uuid, $3::bigint, $4::jsonb)",
                                        {run.tenant_id, run.id, std::to_string(run.token), input})
                                 .integer(0, 0));
 }
 
-void finish_turn(Connection& connection, const Run& run, int turn, const std::string& output) {
+void finish_turn(connection& connection, const run& run, int turn, const std::string& output) {
     connection.query("select sor.finish_turn($1::uuid, $2::uuid, $3::bigint, $4::int, $5::jsonb)",
                      {run.tenant_id, run.id, std::to_string(run.token), std::to_string(turn), output});
 }
 
-void heartbeat(Connection& connection, const Run& run, std::chrono::seconds lease) {
+void heartbeat(connection& connection, const run& run, std::chrono::seconds lease) {
     connection.query("select sor.heartbeat($1::uuid, $2::uuid, $3::bigint, $4::interval)",
                      {run.tenant_id, run.id, std::to_string(run.token), interval(lease)});
 }
 
-void finish_run(Connection& connection, const Run& run, const std::string& status,
+void finish_run(connection& connection, const run& run, const std::string& status,
                 const std::optional<std::string>& error) {
     connection.query("select sor.finish_run($1::uuid, $2::uuid, $3::bigint, $4::text, $5::jsonb)",
                      {run.tenant_id, run.id, std::to_string(run.token), status, error});
 }
 
-std::string call_tool(Connection& connection, const Run& run, int turn, const std::string& request_id,
+std::string call_tool(connection& connection, const run& run, int turn, const std::string& request_id,
                       const std::string& tool, const std::string& arguments) {
     return connection
-        .query("select sor.call_tool($1::uuid, null::uuid, $2::uuid, $3::bigint, $4::int, $5::uuid, $6::text, $7::jsonb)",
-               {run.tenant_id, run.id, std::to_string(run.token), std::to_string(turn), request_id, tool, arguments})
+        .query(
+            "select sor.call_tool($1::uuid, null::uuid, $2::uuid, $3::bigint, $4::int, $5::uuid, $6::text, $7::jsonb)",
+            {run.tenant_id, run.id, std::to_string(run.token), std::to_string(turn), request_id, tool, arguments})
         .text(0, 0);
 }
 
-std::string call_tools(Connection& connection, const Run& run, int turn, const std::string& calls) {
+std::string call_tools(connection& connection, const run& run, int turn, const std::string& calls) {
     return connection
         .query("select sor.call_tools($1::uuid, null::uuid, $2::uuid, $3::bigint, $4::int, $5::jsonb)",
                {run.tenant_id, run.id, std::to_string(run.token), std::to_string(turn), calls})
         .text(0, 0);
 }
 
-std::vector<Message> claim_outbox(Connection& connection, const std::string& tenant_id, const std::string& relay,
+std::vector<message> claim_outbox(connection& connection, const std::string& tenant_id, const std::string& relay,
                                   int max, std::chrono::seconds lease) {
     const auto result = connection.query(
         "select message_id, claim_token, attempt, destination, event_type, aggregate_id, payload, dedup_key, "
         "extract(epoch from created_at)::bigint from sor.claim_outbox($1::uuid, $2::text, $3::int, $4::interval)",
         {tenant_id, relay, std::to_string(max), interval(lease)});
-    std::vector<Message> messages;
+    std::vector<message> messages;
     for (int row = 0; row < result.rows(); ++row)
         messages.push_back({result.text(row, 0), result.integer(row, 1), static_cast<int>(result.integer(row, 2)),
                             result.text(row, 3), result.text(row, 4), result.text(row, 5), result.text(row, 6),
@@ -135,53 +139,56 @@ std::vector<Message> claim_outbox(Connection& connection, const std::string& ten
     return messages;
 }
 
-void send_mark_dispatched(Connection& connection, const std::string& tenant_id, const Message& message,
+void send_mark_dispatched(connection& connection, const std::string& tenant_id, const message& message,
                           const std::string& receipt) {
     connection.send("select sor.mark_dispatched($1::uuid, $2::uuid, $3::bigint, $4::jsonb)",
                     {tenant_id, message.id, std::to_string(message.claim_token), receipt});
 }
 
-void send_mark_failed(Connection& connection, const std::string& tenant_id, const Message& message,
+void send_mark_failed(connection& connection, const std::string& tenant_id, const message& message,
                       const std::string& error, bool permanent) {
     connection.send("select sor.mark_failed($1::uuid, $2::uuid, $3::bigint, $4::text, $5::boolean)",
                     {tenant_id, message.id, std::to_string(message.claim_token), error, permanent ? "true" : "false"});
 }
 
-void receive_mark(Connection& connection) { connection.receive(); }
+void receive_mark(connection& connection) {
+    connection.receive();
+}
 
-std::vector<FoundRun> find_runs(Connection& connection, const std::string& tenant_id,
-                                const std::optional<std::string>& worker, const std::optional<std::string>& run_key,
-                                int max) {
+std::vector<found_run> find_runs(connection& connection, const std::string& tenant_id,
+                                 const std::optional<std::string>& worker, const std::optional<std::string>& run_key,
+                                 int max) {
     const auto result = connection.query(
         "select run_id, worker, run_key, status, to_json(started_at) #>> '{}', to_json(finished_at) #>> '{}' "
         "from sor.find_runs($1::uuid, $2::text, $3::text, $4::int)",
         {tenant_id, worker, run_key, std::to_string(max)});
-    std::vector<FoundRun> runs;
+    std::vector<found_run> runs;
     for (int row = 0; row < result.rows(); ++row)
         runs.push_back({result.text(row, 0), result.text(row, 1), result.text(row, 2), result.text(row, 3),
                         result.text(row, 4), result.text(row, 5)});
     return runs;
 }
 
-std::string forensic_report(Connection& connection, const std::string& tenant_id, const std::string& run_id) {
+std::string forensic_report(connection& connection, const std::string& tenant_id, const std::string& run_id) {
     return connection.query("select sor.forensic_report($1::uuid, $2::uuid)", {tenant_id, run_id}).text(0, 0);
 }
 
-std::vector<Happening> what_happened(Connection& connection, const std::string& tenant_id, const std::string& since,
+std::vector<happening> what_happened(connection& connection, const std::string& tenant_id, const std::string& since,
                                      const std::string& until, int max) {
-    const auto result = connection.query("select to_json(created_at) #>> '{}', run_id, event_type, actor, narrative from "
-                                         "sor.what_happened($1::uuid, $2::timestamptz, $3::timestamptz, $4::int)",
-                                         {tenant_id, since, until, std::to_string(max)});
-    std::vector<Happening> happenings;
+    const auto result =
+        connection.query("select to_json(created_at) #>> '{}', run_id, event_type, actor, narrative from "
+                         "sor.what_happened($1::uuid, $2::timestamptz, $3::timestamptz, $4::int)",
+                         {tenant_id, since, until, std::to_string(max)});
+    std::vector<happening> happenings;
     for (int row = 0; row < result.rows(); ++row)
-        happenings.push_back({result.text(row, 0), result.text(row, 1), result.text(row, 2), result.text(row, 3),
-                              result.text(row, 4)});
+        happenings.push_back(
+            {result.text(row, 0), result.text(row, 1), result.text(row, 2), result.text(row, 3), result.text(row, 4)});
     return happenings;
 }
 
-std::vector<Check> doctor(Connection& connection) {
+std::vector<check> doctor(connection& connection) {
     const auto result = connection.query("select name, ok, evidence, fix from sor.doctor()", {});
-    std::vector<Check> checks;
+    std::vector<check> checks;
     for (int row = 0; row < result.rows(); ++row)
         checks.push_back({result.text(row, 0),
                           result.is_null(row, 1) ? std::nullopt : std::optional(result.boolean(row, 1)),

@@ -11,99 +11,99 @@
 // as text, so that no number loses digits on its way. All throw db::Error.
 namespace sor::db {
 
-struct LoginCheck {
+struct login_privileges {
     bool superuser, bypass_rls, owns_tables;
 };
-LoginCheck login_check(Connection&);
+login_privileges login_check(connection&);
 
-struct Tenant {
+struct tenant {
     std::string id, name;
 };
-std::vector<Tenant> granted_tenants(Connection&);
+std::vector<tenant> granted_tenants(connection&);
 
-struct User {
+struct user {
     std::string id, email, role;
 };
-std::vector<User> granted_users(Connection&, const std::string& tenant_id);
+std::vector<user> granted_users(connection&, const std::string& tenant_id);
 
 // Ids of the granted tenants with something due in the queue; `outbox` is the outbox. With a worker, also those that
 // hold an unfinished run of it whose lease is over.
-std::vector<std::string> tenants_with_work(Connection&, const std::string& queue,
+std::vector<std::string> tenants_with_work(connection&, const std::string& queue,
                                            const std::optional<std::string>& worker = std::nullopt);
 
-struct Column {
+struct column {
     std::string name, type;
     bool is_key, is_readable, is_writable, is_required;
 };
-std::vector<Column> describe_table(Connection&, const std::string& target);
+std::vector<column> describe_table(connection&, const std::string& target);
 
-struct RefusedRecord {
+struct refused_record {
     std::size_t index; // of the record in the batch, from 0
     std::string sqlstate, message;
 };
-struct Upserted {
+struct upsert_counts {
     std::int64_t inserted = 0, existing = 0;
-    std::vector<RefusedRecord> refused;
+    std::vector<refused_record> refused;
 };
-void send_upsert_many(Connection&, const std::string& tenant_id, const std::string& target, const std::string& records,
+void send_upsert_many(connection&, const std::string& tenant_id, const std::string& target, const std::string& records,
                       bool dry_run);
-Upserted receive_upsert_many(Connection&);
+upsert_counts receive_upsert_many(connection&);
 
-std::int64_t purge_idempotency_keys(Connection&, const std::string& tenant_id, std::int64_t max);
+std::int64_t purge_idempotency_keys(connection&, const std::string& tenant_id, std::int64_t max);
 
 // A run and the token that fences it.
-struct Run {
+struct run {
     std::string tenant_id, id;
     std::int64_t token = 0;
     bool resumed = false;
     std::string status;
 };
-Run start_run(Connection&, const std::string& tenant_id, const std::string& worker,
+run start_run(connection&, const std::string& tenant_id, const std::string& worker,
               const std::optional<std::string>& run_key, const std::string& on_behalf_of, const std::string& input,
               std::chrono::seconds lease);
-int begin_turn(Connection&, const Run&, const std::string& input);
-void finish_turn(Connection&, const Run&, int turn, const std::string& output);
-void heartbeat(Connection&, const Run&, std::chrono::seconds lease);
-void finish_run(Connection&, const Run&, const std::string& status, const std::optional<std::string>& error);
+int begin_turn(connection&, const run&, const std::string& input);
+void finish_turn(connection&, const run&, int turn, const std::string& output);
+void heartbeat(connection&, const run&, std::chrono::seconds lease);
+void finish_run(connection&, const run&, const std::string& status, const std::optional<std::string>& error);
 
 // The gateway, for the run's on_behalf_of. Both answer JSON: a result, an array of results.
-std::string call_tool(Connection&, const Run&, int turn, const std::string& request_id, const std::string& tool,
+std::string call_tool(connection&, const run&, int turn, const std::string& request_id, const std::string& tool,
                       const std::string& arguments);
-std::string call_tools(Connection&, const Run&, int turn, const std::string& calls);
+std::string call_tools(connection&, const run&, int turn, const std::string& calls);
 
-struct Message {
+struct message {
     std::string id;
     std::int64_t claim_token;
     int attempt;
     std::string destination, event_type, aggregate_id, payload, dedup_key;
     std::int64_t created_at; // seconds since 1970
 };
-std::vector<Message> claim_outbox(Connection&, const std::string& tenant_id, const std::string& relay, int max,
+std::vector<message> claim_outbox(connection&, const std::string& tenant_id, const std::string& relay, int max,
                                   std::chrono::seconds lease);
-void send_mark_dispatched(Connection&, const std::string& tenant_id, const Message&, const std::string& receipt);
-void send_mark_failed(Connection&, const std::string& tenant_id, const Message&, const std::string& error,
+void send_mark_dispatched(connection&, const std::string& tenant_id, const message&, const std::string& receipt);
+void send_mark_failed(connection&, const std::string& tenant_id, const message&, const std::string& error,
                       bool permanent);
-void receive_mark(Connection&);
+void receive_mark(connection&);
 
-struct FoundRun {
+struct found_run {
     std::string id, worker, run_key, status, started_at, finished_at;
 };
 // Newest first.
-std::vector<FoundRun> find_runs(Connection&, const std::string& tenant_id, const std::optional<std::string>& worker,
-                                const std::optional<std::string>& run_key, int max);
-std::string forensic_report(Connection&, const std::string& tenant_id, const std::string& run_id);
+std::vector<found_run> find_runs(connection&, const std::string& tenant_id, const std::optional<std::string>& worker,
+                                 const std::optional<std::string>& run_key, int max);
+std::string forensic_report(connection&, const std::string& tenant_id, const std::string& run_id);
 
-struct Happening {
+struct happening {
     std::string created_at, run_id, event_type, actor, narrative;
 };
-std::vector<Happening> what_happened(Connection&, const std::string& tenant_id, const std::string& since,
+std::vector<happening> what_happened(connection&, const std::string& tenant_id, const std::string& since,
                                      const std::string& until, int max);
 
-struct Check {
+struct check {
     std::string name;
     std::optional<bool> ok; // null: could not be told
     std::string evidence, fix;
 };
-std::vector<Check> doctor(Connection&);
+std::vector<check> doctor(connection&);
 
 } // namespace sor::db

@@ -12,7 +12,9 @@ std::string trimmed(const char* text) {
     return result;
 }
 
-std::string field(const PGresult* result, int code) { return trimmed(PQresultErrorField(result, code)); }
+std::string field(const PGresult* result, int code) {
+    return trimmed(PQresultErrorField(result, code));
+}
 
 std::string hint_of(std::string_view sqlstate, std::string hint) {
     if (!hint.empty())
@@ -33,45 +35,47 @@ std::string hint_of(std::string_view sqlstate, std::string hint) {
 
 } // namespace
 
-Error::Error(std::string sqlstate, std::string message, std::string detail, std::string hint, std::source_location where)
-    : Failure(exit_code(sqlstate), std::move(message), std::move(detail), hint_of(sqlstate, std::move(hint))),
+sql_error::sql_error(std::string sqlstate, std::string message, std::string detail, std::string hint,
+                     std::source_location where)
+    : failure(exit_code(sqlstate), std::move(message), std::move(detail), hint_of(sqlstate, std::move(hint))),
       sqlstate_(std::move(sqlstate)), where_(where) {}
 
-Exit exit_code(std::string_view sqlstate) {
+exit_status exit_code(std::string_view sqlstate) {
     if (sqlstate == "SR006" || sqlstate == "SR007" || sqlstate == "SR012" || sqlstate == "55P03")
-        return Exit::try_again;
+        return exit_status::try_again;
     if (sqlstate == "SR008" || sqlstate == "SR013")
-        return Exit::usage;
+        return exit_status::usage;
     if (sqlstate == "SR005" || sqlstate == "SR015")
-        return Exit::bad_data;
+        return exit_status::bad_data;
     const auto kind = sqlstate.substr(0, 2);
     if (kind == "SR" || kind == "28" || sqlstate == "42501" || sqlstate == "25006")
-        return Exit::refused;
+        return exit_status::refused;
     if (kind == "22" || kind == "23")
-        return Exit::bad_data;
+        return exit_status::bad_data;
     if (kind == "40")
-        return Exit::try_again;
-    return Exit::unavailable;
+        return exit_status::try_again;
+    return exit_status::unavailable;
 }
 
-std::int64_t Result::integer(int row, int column) const {
+std::int64_t query_result::integer(int row, int column) const {
     const auto text_value = view(row, column);
     std::int64_t value = 0;
     const auto [end, error] = std::from_chars(text_value.data(), text_value.data() + text_value.size(), value);
     if (error != std::errc{} || end != text_value.data() + text_value.size())
-        throw Failure(Exit::unavailable, "the server answered with something that is no whole number",
-                      "Column \"" + std::string(PQfname(result_.get(), column)) + "\" is \"" + std::string(text_value) + "\".",
+        throw failure(exit_status::unavailable, "the server answered with something that is no whole number",
+                      "Column \"" + std::string(PQfname(result_.get(), column)) + "\" is \"" + std::string(text_value) +
+                          "\".",
                       "Driver and extension are of different versions?");
     return value;
 }
 
-Parameter Result::optional(int row, int column) const {
+sql_parameter query_result::optional(int row, int column) const {
     if (is_null(row, column))
         return std::nullopt;
     return text(row, column);
 }
 
-Connection::Connection(const std::string& conninfo, const std::string& application_name)
+connection::connection(const std::string& conninfo, const std::string& application_name)
     : connection_(nullptr, &PQfinish) {
     // Later entries win, and a connection string in dbname counts as standing where dbname stands.
     std::vector<const char*> keys{"application_name"}, values{application_name.c_str()};
@@ -90,18 +94,19 @@ Connection::Connection(const std::string& conninfo, const std::string& applicati
     connection_.reset(PQconnectdbParams(keys.data(), values.data(), 1));
     if (PQstatus(connection_.get()) != CONNECTION_OK) {
         const auto message = trimmed(PQerrorMessage(connection_.get()));
-        throw Error("08001", "could not connect to the database", message, {}, std::source_location::current());
+        throw sql_error("08001", "could not connect to the database", message, {}, std::source_location::current());
     }
     // Notices of the server are for its log; standard error is for what the caller must act on.
-    PQsetNoticeProcessor(connection_.get(), [](void*, const char*) {}, nullptr);
+    PQsetNoticeProcessor(
+        connection_.get(), [](void*, const char*) {}, nullptr);
 }
 
-Result Connection::query(const char* sql, const Parameters& parameters, std::source_location where) {
+query_result connection::query(const char* sql, const sql_parameters& parameters, std::source_location where) {
     send(sql, parameters, where);
     return receive(where);
 }
 
-void Connection::send(const char* sql, const Parameters& parameters, std::source_location where) {
+void connection::send(const char* sql, const sql_parameters& parameters, std::source_location where) {
     std::vector<const char*> values;
     values.reserve(parameters.size());
     for (const auto& parameter : parameters)
@@ -112,12 +117,12 @@ void Connection::send(const char* sql, const Parameters& parameters, std::source
     in_flight_ = true;
 }
 
-Result Connection::receive(std::source_location where) {
+query_result connection::receive(std::source_location where) {
     in_flight_ = false;
     PGresult* first = PQgetResult(connection_.get());
     if (!first)
         broken(where);
-    Result result(first);
+    query_result result(first);
     // The protocol ends a statement with a null result; nothing may be sent before that was read.
     while (PGresult* extra = PQgetResult(connection_.get()))
         PQclear(extra);
@@ -127,12 +132,13 @@ Result Connection::receive(std::source_location where) {
     auto sqlstate = field(first, PG_DIAG_SQLSTATE);
     if (sqlstate.empty())
         broken(where);
-    throw Error(std::move(sqlstate), field(first, PG_DIAG_MESSAGE_PRIMARY), field(first, PG_DIAG_MESSAGE_DETAIL),
-                field(first, PG_DIAG_MESSAGE_HINT), where);
+    throw sql_error(std::move(sqlstate), field(first, PG_DIAG_MESSAGE_PRIMARY), field(first, PG_DIAG_MESSAGE_DETAIL),
+                    field(first, PG_DIAG_MESSAGE_HINT), where);
 }
 
-void Connection::broken(std::source_location where) {
-    throw Error("08006", "the connection to the database broke", trimmed(PQerrorMessage(connection_.get())), {}, where);
+void connection::broken(std::source_location where) {
+    throw sql_error("08006", "the connection to the database broke", trimmed(PQerrorMessage(connection_.get())), {},
+                    where);
 }
 
 } // namespace sor::db

@@ -13,9 +13,10 @@
 namespace sor::db {
 
 // An error of the server or of the connection to it.
-class Error : public Failure {
+class sql_error : public failure {
 public:
-    Error(std::string sqlstate, std::string message, std::string detail, std::string hint, std::source_location where);
+    sql_error(std::string sqlstate, std::string message, std::string detail, std::string hint,
+              std::source_location where);
 
     // Five characters; 08006 when the connection itself broke.
     const std::string& sqlstate() const { return sqlstate_; }
@@ -28,15 +29,15 @@ private:
 };
 
 // The exit code that an SQLSTATE means for a command.
-Exit exit_code(std::string_view sqlstate);
+exit_status exit_code(std::string_view sqlstate);
 
 // A parameter in text form; null when empty. Texts hold no NUL byte: libpq would cut them there.
-using Parameter = std::optional<std::string>;
-using Parameters = std::vector<Parameter>;
+using sql_parameter = std::optional<std::string>;
+using sql_parameters = std::vector<sql_parameter>;
 
-class Result {
+class query_result {
 public:
-    explicit Result(PGresult* result) : result_(result, &PQclear) {}
+    explicit query_result(PGresult* result) : result_(result, &PQclear) {}
 
     int rows() const { return PQntuples(result_.get()); }
     bool is_null(int row, int column) const { return PQgetisnull(result_.get(), row, column) == 1; }
@@ -47,7 +48,7 @@ public:
     std::string text(int row, int column) const { return std::string(view(row, column)); }
     std::int64_t integer(int row, int column) const;
     bool boolean(int row, int column) const { return view(row, column) == "t"; }
-    Parameter optional(int row, int column) const;
+    sql_parameter optional(int row, int column) const;
 
 private:
     std::unique_ptr<PGresult, decltype(&PQclear)> result_;
@@ -55,19 +56,19 @@ private:
 
 // A connection that keeps no state in the session, so it works through a transaction pooler: no prepared statements,
 // no SET, every statement its own transaction.
-class Connection {
+class connection {
 public:
     // `conninfo` adds to libpq's own sources (PG* variables, service and password files).
-    Connection(const std::string& conninfo, const std::string& application_name);
+    connection(const std::string& conninfo, const std::string& application_name);
 
     // Runs one statement and waits for its result. Throws Error.
-    Result query(const char* sql, const Parameters& parameters,
-                 std::source_location where = std::source_location::current());
+    query_result query(const char* sql, const sql_parameters& parameters,
+                       std::source_location where = std::source_location::current());
 
     // The same in two halves: between them the server works while the caller does.
-    void send(const char* sql, const Parameters& parameters,
+    void send(const char* sql, const sql_parameters& parameters,
               std::source_location where = std::source_location::current());
-    Result receive(std::source_location where = std::source_location::current());
+    query_result receive(std::source_location where = std::source_location::current());
     bool in_flight() const { return in_flight_; }
 
 private:

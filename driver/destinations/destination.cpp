@@ -4,10 +4,10 @@
 
 namespace sor::destinations {
 
-std::unique_ptr<Sender> make_sender(const Destination& destination) {
+std::unique_ptr<sender> make_sender(const destination_settings& destination) {
     if (destination.type == "smtp")
-        return std::make_unique<Smtp>(destination.name, destination.smtp);
-    return std::make_unique<File>(destination.file);
+        return std::make_unique<smtp_sender>(destination.name, destination.smtp);
+    return std::make_unique<file_sender>(destination.file);
 }
 
 } // namespace sor::destinations

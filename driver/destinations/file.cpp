@@ -9,21 +9,22 @@
 
 namespace sor::destinations {
 
-std::string file_line(const std::string& tenant_id, const db::Message& message) {
+std::string file_line(const std::string& tenant_id, const db::message& message) {
     return "{\"message_id\":" + json_quote(message.id) + ",\"tenant_id\":" + json_quote(tenant_id) +
            ",\"destination\":" + json_quote(message.destination) + ",\"event_type\":" + json_quote(message.event_type) +
            ",\"aggregate_id\":" + json_quote(message.aggregate_id) + ",\"dedup_key\":" + json_quote(message.dedup_key) +
-           ",\"created_at\":" + json_quote(mail::iso_date(message.created_at)) + ",\"payload\":" + message.payload + "}\n";
+           ",\"created_at\":" + json_quote(mail::iso_date(message.created_at)) + ",\"payload\":" + message.payload +
+           "}\n";
 }
 
-File::File(FileSettings settings) : settings_(std::move(settings)) {}
+file_sender::file_sender(file_settings settings) : settings_(std::move(settings)) {}
 
-File::~File() {
+file_sender::~file_sender() {
     if (descriptor_ >= 0)
         close(descriptor_);
 }
 
-std::string File::open_file() {
+std::string file_sender::open_file() {
     if (descriptor_ >= 0)
         return {};
     descriptor_ = open(settings_.path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640);
@@ -31,7 +32,7 @@ std::string File::open_file() {
 }
 
 // Under the file's lock. Empty when the line is on disk.
-std::string File::append(const std::string& line, long long& offset) {
+std::string file_sender::append(const std::string& line, long long& offset) {
     off_t end = lseek(descriptor_, 0, SEEK_END);
     if (end < 0)
         return std::strerror(errno);
@@ -51,7 +52,8 @@ std::string File::append(const std::string& line, long long& offset) {
     std::size_t written = 0;
     int error = 0;
     while (written < line.size() && error == 0) {
-        const auto n = pwrite(descriptor_, line.data() + written, line.size() - written, whole + static_cast<off_t>(written));
+        const auto n =
+            pwrite(descriptor_, line.data() + written, line.size() - written, whole + static_cast<off_t>(written));
         if (n > 0)
             written += static_cast<std::size_t>(n);
         else if (n == 0 || errno != EINTR)
@@ -67,7 +69,8 @@ std::string File::append(const std::string& line, long long& offset) {
     return reason;
 }
 
-Delivery File::send(const std::string& tenant_id, const db::Message& message, const std::function<void()>& before_handover) {
+delivery_result file_sender::send(const std::string& tenant_id, const db::message& message,
+                                  const std::function<void()>& before_handover) {
     before_handover();
     auto problem = open_file();
     long long offset = 0;
@@ -80,9 +83,10 @@ Delivery File::send(const std::string& tenant_id, const db::Message& message, co
         }
     }
     if (!problem.empty())
-        return {Delivery::State::down, {}, "could not append to " + settings_.path + ": " + problem};
-    return {Delivery::State::sent,
-            "{\"path\":" + json_quote(settings_.path) + ",\"offset\":" + std::to_string(offset) + "}", {}};
+        return {delivery_result::fate::down, {}, "could not append to " + settings_.path + ": " + problem};
+    return {delivery_result::fate::sent,
+            "{\"path\":" + json_quote(settings_.path) + ",\"offset\":" + std::to_string(offset) + "}",
+            {}};
 }
 
 } // namespace sor::destinations

@@ -8,9 +8,9 @@
 namespace sor::destinations {
 namespace {
 
-using List = std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)>;
+using string_list = std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)>;
 
-void append(List& list, const std::string& text) {
+void append(string_list& list, const std::string& text) {
     curl_slist* longer = curl_slist_append(list.get(), text.c_str());
     if (!longer)
         throw std::bad_alloc();
@@ -21,7 +21,7 @@ void append(List& list, const std::string& text) {
 }
 
 // A message on its way, for libcurl to read.
-struct Upload {
+struct upload_state {
     std::string_view left;
     const std::function<void()>& before_handover;
     bool handed_over = false;
@@ -29,7 +29,7 @@ struct Upload {
 };
 
 std::size_t read_upload(char* to, std::size_t size, std::size_t count, void* pointer) {
-    auto& upload = *static_cast<Upload*>(pointer);
+    auto& upload = *static_cast<upload_state*>(pointer);
     const auto length = std::min(size * count, upload.left.size());
     upload.left.copy(to, length);
     upload.left.remove_prefix(length);
@@ -48,14 +48,14 @@ std::size_t read_upload(char* to, std::size_t size, std::size_t count, void* poi
 
 } // namespace
 
-Smtp::Smtp(std::string name, SmtpSettings settings)
+smtp_sender::smtp_sender(std::string name, smtp_settings settings)
     : name_(std::move(name)), settings_(std::move(settings)), curl_(nullptr, &curl_easy_cleanup) {
     if (settings_.message_id_domain.empty())
         settings_.message_id_domain = mail::domain_of(settings_.from);
 }
 
-int Smtp::listen(CURL*, curl_infotype type, char* data, std::size_t size, void* pointer) {
-    auto& dialogue = *static_cast<Dialogue*>(pointer);
+int smtp_sender::listen(CURL*, curl_infotype type, char* data, std::size_t size, void* pointer) {
+    auto& dialogue = *static_cast<smtp_dialogue*>(pointer);
     const std::string_view text(data, size);
     if (type == CURLINFO_HEADER_OUT)
         dialogue.last_command = text.substr(0, text.find_first_of(" \r\n"));
@@ -67,7 +67,7 @@ int Smtp::listen(CURL*, curl_infotype type, char* data, std::size_t size, void* 
 }
 
 // What is the same for all messages. Empty when done, else the problem.
-std::string Smtp::set_up() {
+std::string smtp_sender::set_up() {
     if (curl_)
         return {};
     std::string password;
@@ -89,11 +89,13 @@ std::string Smtp::set_up() {
     curl_easy_setopt(curl, CURLOPT_TIMEOUT, static_cast<long>(settings_.timeout_seconds));
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error_);
     curl_easy_setopt(curl, CURLOPT_VERBOSE, 1L); // for listen(), which prints nothing
-    curl_easy_setopt(curl, CURLOPT_DEBUGFUNCTION, &Smtp::listen);
+    curl_easy_setopt(curl, CURLOPT_DEBUGFUNCTION, &smtp_sender::listen);
     curl_easy_setopt(curl, CURLOPT_DEBUGDATA, &dialogue_);
     const bool require = settings_.tls == "require";
     curl_easy_setopt(curl, CURLOPT_USE_SSL,
-                     static_cast<long>(require ? CURLUSESSL_ALL : settings_.tls == "try" ? CURLUSESSL_TRY : CURLUSESSL_NONE));
+                     static_cast<long>(require                  ? CURLUSESSL_ALL
+                                       : settings_.tls == "try" ? CURLUSESSL_TRY
+                                                                : CURLUSESSL_NONE));
     if (settings_.tls == "try" && !settings_.url.starts_with("smtps://")) {
         // It would go in plain text to a server without TLS: a certificate that nobody vouches for is no worse.
         curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
@@ -107,22 +109,23 @@ std::string Smtp::set_up() {
     return {};
 }
 
-Delivery Smtp::send(const std::string&, const db::Message& message, const std::function<void()>& before_handover) {
-    mail::Mail mail;
+delivery_result smtp_sender::send(const std::string&, const db::message& message,
+                                  const std::function<void()>& before_handover) {
+    mail::letter mail;
     try {
         mail = mail::parse(message.payload);
-    } catch (const mail::BadPayload& bad) {
-        return {Delivery::State::refused, {}, std::string("no e-mail can be made of the payload: ") + bad.what()};
+    } catch (const mail::bad_payload& bad) {
+        return {delivery_result::fate::refused, {}, std::string("no e-mail can be made of the payload: ") + bad.what()};
     }
     if (const auto problem = set_up(); !problem.empty())
-        return {Delivery::State::down, {}, problem};
+        return {delivery_result::fate::down, {}, problem};
     CURL* curl = curl_.get();
 
-    List recipients(nullptr, &curl_slist_free_all);
+    string_list recipients(nullptr, &curl_slist_free_all);
     for (const auto& mailbox : mail.to)
         append(recipients, mail::address_of(mailbox));
     const auto text = mail::compose(mail, settings_.from, message.id, settings_.message_id_domain, message.created_at);
-    Upload upload{{}, before_handover};
+    upload_state upload{{}, before_handover};
     curl_easy_setopt(curl, CURLOPT_MAIL_RCPT, recipients.get());
     curl_easy_setopt(curl, CURLOPT_READDATA, &upload);
 
@@ -138,7 +141,8 @@ Delivery Smtp::send(const std::string&, const db::Message& message, const std::f
         curl_easy_getinfo(curl, CURLINFO_NUM_CONNECTS, &connects);
         // A kept connection may have been closed meanwhile (idle, or so many messages a connection). As long as the
         // server has no body the message cannot arrive twice.
-        const bool kept_and_lost = code != CURLE_OK && connects == 0 && !dialogue_.body_begun && (reply == 421 || reply < 400);
+        const bool kept_and_lost =
+            code != CURLE_OK && connects == 0 && !dialogue_.body_begun && (reply == 421 || reply < 400);
         if (!kept_and_lost)
             break;
     }
@@ -146,24 +150,25 @@ Delivery Smtp::send(const std::string&, const db::Message& message, const std::f
     if (upload.failure)
         std::rethrow_exception(upload.failure);
     if (code == CURLE_OK)
-        return {Delivery::State::sent,
-                "{\"destination\":" + json_quote(name_) + ",\"message_id\":" +
-                    json_quote("<" + message.id + "@" + settings_.message_id_domain + ">") + ",\"reply\":" +
-                    json_quote(dialogue_.last_reply) + "}",
+        return {delivery_result::fate::sent,
+                "{\"destination\":" + json_quote(name_) +
+                    ",\"message_id\":" + json_quote("<" + message.id + "@" + settings_.message_id_domain + ">") +
+                    ",\"reply\":" + json_quote(dialogue_.last_reply) + "}",
                 {}};
 
-    const bool of_message = dialogue_.body_begun || dialogue_.last_command == "RCPT" || dialogue_.last_command == "DATA";
+    const bool of_message =
+        dialogue_.body_begun || dialogue_.last_command == "RCPT" || dialogue_.last_command == "DATA";
     if (reply >= 400 && (of_message || reply == 552)) {
         const auto error = "the mail server answered: " + dialogue_.last_reply;
         if (reply >= 500)
-            return {Delivery::State::refused, {}, error};
+            return {delivery_result::fate::refused, {}, error};
         if (reply != 421)
-            return {Delivery::State::failed, {}, error};
+            return {delivery_result::fate::failed, {}, error};
     }
     std::string error = error_[0] ? error_ : curl_easy_strerror(code);
     if (reply >= 400)
         error += "; the mail server answered: " + dialogue_.last_reply;
-    return {Delivery::State::down, {}, error};
+    return {delivery_result::fate::down, {}, error};
 }
 
 } // namespace sor::destinations

@@ -5,16 +5,16 @@
 namespace sor::destinations {
 
 // Sends the payload as an e-mail. One connection to the server, kept between messages.
-class Smtp : public Sender {
+class smtp_sender : public sender {
 public:
-    Smtp(std::string name, SmtpSettings settings);
+    smtp_sender(std::string name, smtp_settings settings);
 
-    Delivery send(const std::string& tenant_id, const db::Message& message,
-                  const std::function<void()>& before_handover) override;
+    delivery_result send(const std::string& tenant_id, const db::message& message,
+                         const std::function<void()>& before_handover) override;
 
 private:
     // What of a message's dialogue decides where its failure lies.
-    struct Dialogue {
+    struct smtp_dialogue {
         std::string last_command; // MAIL, RCPT, DATA …
         std::string last_reply;
         bool body_begun = false;
@@ -23,9 +23,9 @@ private:
     std::string set_up();
 
     std::string name_;
-    SmtpSettings settings_;
+    smtp_settings settings_;
     std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl_;
-    Dialogue dialogue_;
+    smtp_dialogue dialogue_;
     char error_[CURL_ERROR_SIZE] = "";
 };
 

@@ -5,43 +5,44 @@
 
 namespace {
 
-using sor::csv::Decoder;
-using sor::csv::Reader;
-using sor::csv::Record;
+using sor::csv::decoder;
+using sor::csv::reader;
+using sor::csv::record;
 
-std::vector<Record> read_all(const std::string& text) {
+std::vector<record> read_all(const std::string& text) {
     std::istringstream input(text);
-    Reader reader(input);
-    std::vector<Record> records;
-    for (Record record; reader.next(record);)
+    reader reader(input);
+    std::vector<record> records;
+    for (record record; reader.next(record);)
         records.push_back(record);
     return records;
 }
 
-using Fields = std::vector<std::string>;
+using string_fields = std::vector<std::string>;
 
-TEST(Csv, ReadsLinesOfAnyEnd) {
+TEST(csv_test, ReadsLinesOfAnyEnd) {
     const auto records = read_all("a,b\nc,d\r\ne,f\rg,h");
     ASSERT_EQ(records.size(), 4U);
-    EXPECT_EQ(records[1].fields, (Fields{"c", "d"}));
-    EXPECT_EQ(records[3].fields, (Fields{"g", "h"}));
+    EXPECT_EQ(records[1].fields, (string_fields{"c", "d"}));
+    EXPECT_EQ(records[3].fields, (string_fields{"g", "h"}));
     EXPECT_EQ(records[3].line, 4U);
 }
 
-TEST(Csv, ReadsQuotedSeparatorsQuotesAndLines) {
+TEST(csv_test, ReadsQuotedSeparatorsQuotesAndLines) {
     const auto records = read_all("\"a,b\",\"say \"\"hi\"\"\",\"two\r\nlines\"\nnext,1,2\n");
     ASSERT_EQ(records.size(), 2U);
-    EXPECT_EQ(records[0].fields, (Fields{"a,b", "say \"hi\"", "two\r\nlines"}));
+    EXPECT_EQ(records[0].fields, (string_fields{"a,b", "say \"hi\"", "two\r\nlines"}));
     EXPECT_EQ(records[1].line, 3U) << "the quoted line counts";
 }
 
-TEST(Csv, SkipsTheByteOrderMarkAndKeepsEmptyFields) {
-    const auto records = read_all("\xEF\xBB\xBF" "a,,\n");
+TEST(csv_test, SkipsTheByteOrderMarkAndKeepsEmptyFields) {
+    const auto records = read_all("\xEF\xBB\xBF"
+                                  "a,,\n");
     ASSERT_EQ(records.size(), 1U);
-    EXPECT_EQ(records[0].fields, (Fields{"a", "", ""}));
+    EXPECT_EQ(records[0].fields, (string_fields{"a", "", ""}));
 }
 
-TEST(Csv, TellsBlankLines) {
+TEST(csv_test, TellsBlankLines) {
     const auto records = read_all("a\n\n , ,\nb\n");
     ASSERT_EQ(records.size(), 4U);
     EXPECT_FALSE(records[0].blank);
@@ -50,48 +51,50 @@ TEST(Csv, TellsBlankLines) {
     EXPECT_EQ(records[3].line, 4U);
 }
 
-TEST(Csv, TakesAQuoteInsideAFieldAsItIs) {
-    EXPECT_EQ(read_all("5\" pipe,x\n")[0].fields, (Fields{"5\" pipe", "x"}));
+TEST(csv_test, TakesAQuoteInsideAFieldAsItIs) {
+    EXPECT_EQ(read_all("5\" pipe,x\n")[0].fields, (string_fields{"5\" pipe", "x"}));
 }
 
-TEST(Csv, ABrokenQuoteCostsItsLineAlone) {
+TEST(csv_test, ABrokenQuoteCostsItsLineAlone) {
     const auto records = read_all("a,b\n\"open,b\nc,d\n\"x\"y,z\ne,f\n\"never closed\ng,h\n");
     ASSERT_EQ(records.size(), 7U);
     EXPECT_EQ(records[1].problem, "quote that is closed by text on line 4 only");
     EXPECT_EQ(records[1].line, 2U);
-    EXPECT_EQ(records[2].fields, (Fields{"c", "d"}));
+    EXPECT_EQ(records[2].fields, (string_fields{"c", "d"}));
     EXPECT_EQ(records[3].problem, "text after a closing quote");
-    EXPECT_EQ(records[4].fields, (Fields{"e", "f"}));
+    EXPECT_EQ(records[4].fields, (string_fields{"e", "f"}));
     EXPECT_EQ(records[4].line, 5U);
     EXPECT_EQ(records[5].problem, "quote is not closed");
-    EXPECT_EQ(records[6].fields, (Fields{"g", "h"}));
+    EXPECT_EQ(records[6].fields, (string_fields{"g", "h"}));
 }
 
-TEST(Csv, MemoryIsBoundedByTheLongestRecord) {
-    std::string text = "\"" + std::string(2 * Reader::max_record, 'x') + "\nok,1\n";
+TEST(csv_test, MemoryIsBoundedByTheLongestRecord) {
+    std::string text = "\"" + std::string(2 * reader::max_record, 'x') + "\nok,1\n";
     const auto records = read_all(text);
     ASSERT_EQ(records.size(), 2U);
     EXPECT_NE(records[0].problem.find("longer than"), std::string::npos);
-    EXPECT_EQ(records[1].fields, (Fields{"ok", "1"}));
+    EXPECT_EQ(records[1].fields, (string_fields{"ok", "1"}));
     EXPECT_EQ(records[1].line, 2U);
 }
 
-TEST(Csv, ReadsRecordsAcrossBlocks) {
+TEST(csv_test, ReadsRecordsAcrossBlocks) {
     std::string text;
     for (int i = 0; i < 50000; ++i)
         text += std::to_string(i) + ",\"field " + std::to_string(i) + "\"\r\n";
     const auto records = read_all(text);
     ASSERT_EQ(records.size(), 50000U);
     for (int i = 0; i < 50000; ++i) {
-        ASSERT_EQ(records[i].fields, (Fields{std::to_string(i), "field " + std::to_string(i)}));
+        ASSERT_EQ(records[i].fields, (string_fields{std::to_string(i), "field " + std::to_string(i)}));
         ASSERT_EQ(records[i].line, static_cast<std::uint64_t>(i) + 1);
     }
 }
 
-TEST(Csv, AnEmptyInputHasNoRecord) { EXPECT_TRUE(read_all("").empty()); }
+TEST(csv_test, AnEmptyInputHasNoRecord) {
+    EXPECT_TRUE(read_all("").empty());
+}
 
-TEST(Decoder, ReadsWindows1252) {
-    Decoder decoder("WINDOWS-1252");
+TEST(decoder_test, ReadsWindows1252) {
+    decoder decoder("WINDOWS-1252");
     std::string text = "caf\xE9 \x80 5";
     EXPECT_EQ(decoder.decode(text), "");
     EXPECT_EQ(text, "café € 5");
@@ -99,8 +102,8 @@ TEST(Decoder, ReadsWindows1252) {
     EXPECT_EQ(decoder.decode(text), "byte 0x81");
 }
 
-TEST(Decoder, RefusesWhatIsNoUtf8) {
-    Decoder decoder("UTF-8");
+TEST(decoder_test, RefusesWhatIsNoUtf8) {
+    decoder decoder("UTF-8");
     std::string text = "it\x92s";
     EXPECT_EQ(decoder.decode(text), "byte 0x92");
     text = "café";
@@ -112,10 +115,10 @@ TEST(Decoder, RefusesWhatIsNoUtf8) {
     EXPECT_EQ(decoder.decode(text), "");
 }
 
-TEST(Decoder, RefusesUnknownAndWideEncodings) {
-    EXPECT_THROW(Decoder("NONSENSE-9"), sor::Failure);
-    EXPECT_THROW(Decoder("UTF-16"), sor::Failure);
-    EXPECT_THROW(Decoder("EBCDIC-US"), sor::Failure);
+TEST(decoder_test, RefusesUnknownAndWideEncodings) {
+    EXPECT_THROW(decoder("NONSENSE-9"), sor::failure);
+    EXPECT_THROW(decoder("UTF-16"), sor::failure);
+    EXPECT_THROW(decoder("EBCDIC-US"), sor::failure);
 }
 
 } // namespace

@@ -4,20 +4,20 @@
 
 namespace {
 
-using sor::Failure;
+using sor::failure;
 using sor::parse_settings;
 
 std::string refusal(const std::string& text) {
     try {
         parse_settings(text, "settings.toml");
-    } catch (const Failure& failure) {
-        EXPECT_EQ(failure.code(), sor::Exit::usage);
-        return failure.message();
+    } catch (const failure& error) {
+        EXPECT_EQ(error.code(), sor::exit_status::usage);
+        return error.message();
     }
     return "accepted";
 }
 
-TEST(Settings, ReadsDestinationsAndAliases) {
+TEST(settings_test, ReadsDestinationsAndAliases) {
     const auto settings = parse_settings(R"(
 [destinations.mail]
 type = "smtp"
@@ -29,7 +29,8 @@ type = "file"
 path = "/tmp/x"
 [load.tenant_aliases]
 "Adults & Comms" = "Adult & Communities"
-)", "settings.toml");
+)",
+                                         "settings.toml");
     ASSERT_EQ(settings.destinations.size(), 2U);
     EXPECT_EQ(settings.destinations.at("mail").smtp.url, "smtp://localhost:25");
     EXPECT_EQ(settings.destinations.at("mail").smtp.timeout_seconds, 5);
@@ -39,13 +40,14 @@ path = "/tmp/x"
     EXPECT_EQ(settings.tenant_aliases[0].second, "Adult & Communities");
 }
 
-TEST(Settings, APasswordGoesOutUnderVerifiedTlsUnlessSaidOtherwise) {
-    const std::string login = "[destinations.m]\ntype='smtp'\nurl='smtp://h'\nfrom='a@b'\nusername='u'\npassword_file='f'\n";
+TEST(settings_test, APasswordGoesOutUnderVerifiedTlsUnlessSaidOtherwise) {
+    const std::string login =
+        "[destinations.m]\ntype='smtp'\nurl='smtp://h'\nfrom='a@b'\nusername='u'\npassword_file='f'\n";
     EXPECT_EQ(parse_settings(login, "s").destinations.at("m").smtp.tls, "require");
     EXPECT_EQ(parse_settings(login + "tls='none'\n", "s").destinations.at("m").smtp.tls, "none");
 }
 
-TEST(Settings, NamesFileAndLineOfWhatItRefuses) {
+TEST(settings_test, NamesFileAndLineOfWhatItRefuses) {
     EXPECT_EQ(refusal("\n[destination.x]\n"), "settings.toml:2: unknown setting \"destination\"");
     EXPECT_EQ(refusal("[destinations.m]\ntype = \"smtp\"\nurl = \"smtp://h\"\nfrom = \"a@b\"\nport = 25\n"),
               "settings.toml:5: unknown setting \"port\"");

@@ -7,13 +7,15 @@ namespace {
 
 using namespace sor;
 
-TEST(Text, TrimsOuterSpacesOfEveryKind) {
+TEST(text_test, TrimsOuterSpacesOfEveryKind) {
     EXPECT_EQ(trim(" \t a b \r\n"), "a b");
-    EXPECT_EQ(trim("\xC2\xA0" "a\xC2\xA0 "), "a");
+    EXPECT_EQ(trim("\xC2\xA0"
+                   "a\xC2\xA0 "),
+              "a");
     EXPECT_EQ(trim("   "), "");
 }
 
-TEST(Text, FoldsCaseBeyondAscii) {
+TEST(text_test, FoldsCaseBeyondAscii) {
     EXPECT_EQ(fold("  Adults & COMMS "), "adults & comms");
     EXPECT_EQ(fold("ÉCOLE"), fold("école"));
     EXPECT_EQ(fold("ДОМ"), "дом");
@@ -21,13 +23,13 @@ TEST(Text, FoldsCaseBeyondAscii) {
     EXPECT_NE(fold("a"), fold("b"));
 }
 
-TEST(Text, QuotesForJson) {
+TEST(text_test, QuotesForJson) {
     EXPECT_EQ(json_quote("plain"), "\"plain\"");
     EXPECT_EQ(json_quote("a\"b\\c\n"), "\"a\\\"b\\\\c\\n\"");
     EXPECT_EQ(json_quote("é"), "\"é\"");
 }
 
-TEST(Text, SpellsDecimalsInOneWay) {
+TEST(text_test, SpellsDecimalsInOneWay) {
     for (const auto* same : {"7.5", "7.50", "+07.5", "007.500"})
         EXPECT_EQ(canonical_decimal(same), "7.5") << same;
     EXPECT_EQ(canonical_decimal("-0.00"), "0");
@@ -39,8 +41,8 @@ TEST(Text, SpellsDecimalsInOneWay) {
     EXPECT_EQ(canonical_decimal("12345678901234567890.10"), "12345678901234567890.1");
 }
 
-TEST(Occurrences, CountEqualKeysInTheirOrder) {
-    Occurrences occurrences;
+TEST(occurrence_counter_test, CountEqualKeysInTheirOrder) {
+    occurrence_counter occurrences;
     EXPECT_EQ(occurrences.next({"2014-04-01", "shop", "1.00"}), 1U);
     EXPECT_EQ(occurrences.next({"2014-04-01", "shop", "2.00"}), 1U);
     EXPECT_EQ(occurrences.next({"2014-04-01", "shop", "1.00"}), 2U);
@@ -48,7 +50,7 @@ TEST(Occurrences, CountEqualKeysInTheirOrder) {
     EXPECT_EQ(occurrences.next({"a", "bc"}), 1U) << "parts are told apart";
 }
 
-TEST(UuidV5, IsTheSameForTheSameParts) {
+TEST(uuid_v5_test, IsTheSameForTheSameParts) {
     const auto id = uuid_v5({"tenant", "queue", "item", "0"});
     EXPECT_EQ(id, uuid_v5({"tenant", "queue", "item", "0"}));
     EXPECT_NE(id, uuid_v5({"tenant", "queue", "item", "1"}));
