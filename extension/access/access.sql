@@ -20,26 +20,28 @@ grant select on sor.user_roles to sor_auditor;
 create function sor.create_tenant(name text) returns uuid
     language c volatile as 'MODULE_PATHNAME', 'sor_create_tenant'
     set search_path = pg_catalog, pg_temp set row_security = on;
-comment on function sor.create_tenant(text) is 'Makes a tenant and returns its id. Errors: 23505 the name is taken.';
+comment on function sor.create_tenant(text) is 'Makes a tenant and returns its id; spaces around the name are dropped. Errors: 23505 the name is taken, 23514 it is blank.';
 
 create function sor.create_user(tenant_id uuid, email text, display_name text) returns uuid
     language c volatile as 'MODULE_PATHNAME', 'sor_create_user'
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.create_user(uuid, text, text) is
-    'Makes a user of the tenant and returns its id. Errors: 23503 no such tenant, 23505 the e-mail is taken in it.';
+    'Makes a user of the tenant, without a role, and returns its id. Errors: 23503 no such tenant, 23505 the e-mail is taken in it, 23514 it is blank.';
 
 create function sor.assign_role(tenant_id uuid, user_id uuid, role text) returns void
     language c volatile as 'MODULE_PATHNAME', 'sor_assign_role'
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.assign_role(uuid, uuid, text) is
-    'Gives a user its role in the tenant: admin, member or viewer; the former one is replaced. Recorded as role.assigned.';
+    'Gives a user its role in the tenant: admin, member or viewer; the former one is replaced. Recorded as role.assigned. '
+    'Errors: 23503 no such tenant, or no such user in it; 22023 no such role.';
 
 create function sor.grant_tenant(login name, tenant_id uuid, user_ids uuid[] default null, actor_kinds text[] default '{agent}') returns void
     language c volatile as 'MODULE_PATHNAME', 'sor_grant_tenant'
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.grant_tenant(name, uuid, uuid[], text[]) is
     'Lets a login act in the tenant, as those users (null: any) and those actor kinds (user, agent); replaces its former grant. Recorded as grant.changed. '
-    'Errors: 42704 no such login, 23503 no such tenant or user, 22023 no such kind.';
+    'A login with both kinds says which by sor.set_context before it acts, so give a Worker, which cannot, one. '
+    'Errors: 42704 no such login, 23503 no such tenant or user, 22023 no such kind, or an empty array.';
 
 create function sor.revoke_tenant(login name, tenant_id uuid) returns void
     language c volatile as 'MODULE_PATHNAME', 'sor_revoke_tenant'
@@ -51,13 +53,13 @@ create function sor.granted_users(tenant_id uuid) returns table (user_id uuid, e
     language c volatile as 'MODULE_PATHNAME', 'sor_granted_users'
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.granted_users(uuid) is
-    'The users of the tenant that the calling role may act for, by e-mail; role is null for one that has none. Errors: SR002 not granted.';
+    'The users of the tenant that the calling role may act for, in order of their e-mails; role is null for one that has none. Errors: SR002 not granted.';
 
 create function sor.has_role(minimum text) returns boolean
     language c stable as 'MODULE_PATHNAME', 'sor_has_role'
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.has_role(text) is
-    'Whether the context''s user has at least that role (viewer < member < admin) in the context''s tenant; false without either.';
+    'Whether the context''s user has at least that role (viewer < member < admin) in the context''s tenant; false without either. Errors: 22023 no such role.';
 
 grant execute on function sor.granted_users(uuid) to sor_worker, sor_app;
 grant execute on function sor.has_role(text) to sor_app;

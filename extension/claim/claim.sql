@@ -91,13 +91,13 @@ create function sor.claim(tenant_id uuid, queue text, worker text, max int, leas
 comment on function sor.claim(uuid, text, text, int, interval) is
     'Hands out up to max (1 to 1,000) items that are due to the worker, oldest first, for the time of the lease (1 s to 1 h): until then nobody else gets them. Waits for nobody. '
     'claim_token proves the claim to complete, fail, release and extend. item is the row as a Worker may see it. '
-    'Errors: SR013 no such queue, SR002 not granted, 22023.';
+    'Errors: SR013 no such queue, SR002 not granted, 22023 max or lease out of bounds, or an empty worker.';
 
 create function sor.complete(tenant_id uuid, queue text, item_id text, claim_token bigint, result jsonb default null) returns void
     language c volatile as 'MODULE_PATHNAME', 'sor_complete'
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.complete(uuid, text, text, bigint, jsonb) is
-    'The item is done: it leaves the queue for good; result is recorded with item.completed. Errors: SR007 the claim is lost, and nothing was changed.';
+    'The item is done: it leaves the queue for good; result is recorded with item.completed. Errors: SR007 the claim is lost, or there is no such queue, and nothing was changed.';
 
 create function sor.fail(tenant_id uuid, queue text, item_id text, claim_token bigint, error text) returns void
     language c volatile as 'MODULE_PATHNAME', 'sor_fail'
@@ -110,13 +110,13 @@ create function sor.release(tenant_id uuid, queue text, item_id text, claim_toke
     language c volatile as 'MODULE_PATHNAME', 'sor_release'
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.release(uuid, text, text, bigint, interval) is
-    'Gives the item back unworked: it is handed out again after the delay (0 to 366 days), and the attempt does not count. Errors: SR007 the claim is lost.';
+    'Gives the item back unworked: it is handed out again after the delay (0 to 366 days), and the attempt does not count. Errors: SR007 the claim is lost, 22023 the delay is out of bounds.';
 
 create function sor.extend(tenant_id uuid, queue text, item_id text, claim_token bigint, lease interval) returns void
     language c volatile as 'MODULE_PATHNAME', 'sor_extend'
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.extend(uuid, text, text, bigint, interval) is
-    'Extends the claim''s lease to that long from now (1 s to 1 h); never shortens it. Errors: SR007 the claim is lost.';
+    'Extends the claim''s lease to that long from now (1 s to 1 h); never shortens it. Errors: SR007 the claim is lost, 22023 the lease is out of bounds.';
 
 create function sor.tenants_with_work(queue text, worker text default null) returns setof uuid
     language c volatile as 'MODULE_PATHNAME', 'sor_tenants_with_work'

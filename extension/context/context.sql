@@ -94,20 +94,20 @@ create function sor.set_context(tenant_id uuid, user_id uuid default null, actor
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.set_context(uuid, uuid, text) is
     'Opens a tenant for the rest of the transaction, as a user and an actor kind that the calling role was granted (actor_kind null: the only kind granted). '
-    'Errors: SR002 not granted, or no such user; SR014 another tenant is open. Outside a transaction block it warns and has no effect. '
+    'Errors: SR002 not granted, no such user, or several kinds are granted and none is given; SR014 another tenant is open; 22023 no such kind. Outside a transaction block it warns and has no effect. '
     'Until the transaction ends it refuses what would outlive the tenant: cursors WITH HOLD and temporary tables that keep their rows (SR014). '
     'What a session made before stays its own: a temporary table or setting that a client fills with rows is read by the next user of a pooled connection.';
 
 create function sor.granted_tenants() returns table (tenant_id uuid, name text)
     language c volatile as 'MODULE_PATHNAME', 'sor_granted_tenants'
     set search_path = pg_catalog, pg_temp set row_security = on;
-comment on function sor.granted_tenants() is 'The tenants that the calling role holds a grant for, by name; a superuser holds all.';
+comment on function sor.granted_tenants() is 'The tenants that the calling role holds a grant for, in order of their names; a superuser holds all.';
 
 create function sor.login_check() returns table (superuser boolean, bypass_rls boolean, owns_tables boolean)
     language c stable as 'MODULE_PATHNAME', 'sor_login_check'
     set search_path = pg_catalog, pg_temp;
 comment on function sor.login_check() is
-    'What the calling role could do beyond calling functions: each true column makes it unfit for a Worker, a relay or a loader.';
+    'What the calling role could do beyond calling functions: each true column makes it unfit for a Worker, a relay or a loader. owns_tables: it owns a table, or is a member of a role that does.';
 
 grant execute on function sor.set_context(uuid, uuid, text) to sor_app, sor_auditor;
 grant execute on function sor.granted_tenants() to sor_worker, sor_app, sor_relay, sor_auditor;

@@ -42,7 +42,7 @@ create function sor.doctor() returns table (name text, ok boolean, evidence text
     language c volatile as 'MODULE_PATHNAME', 'sor_doctor'
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.doctor() is
-    'Checks that the installation keeps its guarantees, across all tenants; changes nothing. fix says what to do and is null where ok.';
+    'Checks that the installation keeps its guarantees, across all tenants; changes nothing. fix says what to do and is null where ok. For operators.';
 
 grant execute on function sor.replay(uuid, uuid), sor.rebuild_run(uuid, uuid), sor.forensic_report(uuid, uuid),
     sor.what_happened(uuid, timestamptz, timestamptz, int), sor.verify_events(uuid, uuid) to sor_auditor;

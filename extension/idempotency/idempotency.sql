@@ -52,7 +52,8 @@ create function sor.upsert(tenant_id uuid, target text, record jsonb, on_conflic
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.upsert(uuid, text, jsonb, text) is
     'Writes one record by its natural key: a second write of the key changes nothing (nothing) or the columns given (update). stored is the row as it now is, readable columns only. '
-    'Errors: SR013 not registered, SR003 the user may not write it, 22023 an unknown or unwritable column, and what the table itself refuses.';
+    'Also to update, a record carries what a new row would need. '
+    'Errors: SR013 not registered, SR003 the user may not write it, 22023 an unknown or unwritable column or no object, SR002 not granted, and what the table itself refuses.';
 
 create function sor.upsert_many(tenant_id uuid, target text, records jsonb, on_conflict text default 'nothing', dry_run boolean default false,
                                 out inserted int, out existing int, out refused jsonb)
@@ -66,7 +67,7 @@ create function sor.purge_idempotency_keys(tenant_id uuid, max int) returns int
     language c volatile as 'MODULE_PATHNAME', 'sor_purge_idempotency_keys'
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.purge_idempotency_keys(uuid, int) is
-    'Deletes up to max stored responses that have expired, and returns how many it deleted; call again while that is max. Errors: SR002 not granted.';
+    'Deletes up to max stored responses that have expired, and returns how many it deleted; call again while that is max. Errors: SR002 not granted, 22023 max is less than 1.';
 
 grant execute on function sor.upsert(uuid, text, jsonb, text), sor.upsert_many(uuid, text, jsonb, text, boolean),
     sor.describe_table(text) to sor_app;

@@ -77,14 +77,14 @@ comment on function sor.start_run(uuid, text, text, uuid, jsonb, interval, uuid[
     'Starts a run of a worker for a user, or resumes one whose holder died (its lease is over) under a new token; next_turn is its first unfinished turn. '
     'run_key names a run once and for all: an ended run of that key is returned as it is. Without a key the worker''s oldest lapsed run for the same user is resumed, '
     'else a new run begins. A resumed run keeps its input and delegating users; its outside calls that were begun and not ended become unknown. lease: 1 s to 1 h. '
-    'Errors: SR012 a run of that key is live, SR005 the key was used for another user, SR002 tenant or user not granted, 22023.';
+    'Errors: SR012 a run of that key is live, SR005 the key was used for another user, SR002 tenant or user not granted, 22023 a lease out of bounds, or an empty worker or run_key.';
 
 create function sor.heartbeat(tenant_id uuid, run_id uuid, run_token bigint, lease interval default '5 min') returns void
     language c volatile as 'MODULE_PATHNAME', 'sor_heartbeat'
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.heartbeat(uuid, uuid, bigint, interval) is
     'Lets the run''s lease end that long from now (1 s to 1 h): a holder that stops shortens it, so that the next one need not wait. '
-    'Errors: SR007 the lease is lost, SR010 the run has ended.';
+    'Errors: SR007 the lease is lost, SR010 the run has ended, 22023 a lease out of bounds.';
 
 create function sor.finish_run(tenant_id uuid, run_id uuid, run_token bigint, status text default 'succeeded', error jsonb default null) returns void
     language c volatile as 'MODULE_PATHNAME', 'sor_finish_run'
@@ -132,7 +132,7 @@ create function sor.append_event(tenant_id uuid, event_type text, payload jsonb,
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.append_event(uuid, text, jsonb, uuid) is
     'Appends an application''s own event to a run, or to the tenant''s stream, and returns its seq. '
-    'Errors: SR002 tenant or the run''s user not granted, SR010 no such run, 22023 a type that sor writes itself.';
+    'Errors: SR002 tenant or the run''s user not granted, SR010 no such run, 22023 a type that sor writes itself, or that is not noun.verb in lower case.';
 
 create function sor.find_runs(tenant_id uuid, worker text default null, run_key text default null, max int default 20)
     returns table (run_id uuid, worker text, run_key text, status text, started_at timestamptz, finished_at timestamptz)

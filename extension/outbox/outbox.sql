@@ -36,7 +36,7 @@ create function sor.enqueue(tenant_id uuid, destination text, event_type text, a
 comment on function sor.enqueue(uuid, text, text, text, jsonb, text, timestamptz) is
     'Puts a message into the outbox: it is sent, at least once, if and only if this transaction commits, not before available_at (null: at once), and in order within its aggregate_id. '
     'The same dedup_key again returns the first message with enqueued false. payload is a JSON object. '
-    'Errors: SR005 the dedup_key was used with another destination, event_type, aggregate_id or payload; SR002 not granted; 22023.';
+    'Errors: SR005 the dedup_key was used with another destination, event_type, aggregate_id or payload; SR002 not granted; 22023 no object, or an empty name.';
 
 create function sor.claim_outbox(tenant_id uuid, relay text, max int, lease interval)
     returns table (message_id uuid, claim_token bigint, attempt int, destination text, event_type text, aggregate_id text, payload jsonb,
@@ -45,7 +45,7 @@ create function sor.claim_outbox(tenant_id uuid, relay text, max int, lease inte
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.claim_outbox(uuid, text, int, interval) is
     'Hands out up to max (1 to 1,000) messages that are due to the relay for the time of the lease (1 s to 1 h), oldest first; of one aggregate_id at most one at a time. '
-    'Send each, then mark it under its claim_token; one not marked before the lease ends is handed out again. Errors: SR002 not granted, 22023.';
+    'Send each, then mark it under its claim_token; one not marked before the lease ends is handed out again. Errors: SR002 not granted, 22023 max or lease out of bounds, or an empty relay.';
 
 create function sor.mark_dispatched(tenant_id uuid, message_id uuid, claim_token bigint, receipt jsonb) returns void
     language c volatile as 'MODULE_PATHNAME', 'sor_mark_dispatched'
@@ -65,7 +65,7 @@ create function sor.requeue(tenant_id uuid, queue text, item_id text) returns vo
     language c volatile as 'MODULE_PATHNAME', 'sor_requeue'
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.requeue(uuid, text, text) is
-    'Brings a dead item, or with the queue outbox a dead message, back: due at once, with all its attempts before it and a claim_token that no former holder has. '
+    'Brings a dead item, or with the queue outbox a dead message, back: due at once, its attempts counted from 0 again, with a claim_token that no former holder has. '
     'Recorded as item.requeued. Errors: SR010 it is not dead, SR013 no such queue.';
 
 grant execute on function sor.enqueue(uuid, text, text, text, jsonb, text, timestamptz) to sor_app;

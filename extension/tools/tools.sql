@@ -29,7 +29,7 @@ comment on function sor.register_tool(text, regprocedure, text, text, jsonb, boo
 create function sor.unregister_tool(name text) returns void
     language c volatile as 'MODULE_PATHNAME', 'sor_unregister_tool'
     set search_path = pg_catalog, pg_temp set row_security = on;
-comment on function sor.unregister_tool(text) is 'Takes a tool off the allow-list; stored responses stay. Errors: SR008 no such tool.';
+comment on function sor.unregister_tool(text) is 'Takes a registered tool off the allow-list; stored responses stay. Errors: SR008 no such tool, or a built-in one.';
 
 create function sor.set_response_ttl(name text, ttl interval) returns void
     language c volatile as 'MODULE_PATHNAME', 'sor_set_response_ttl'
@@ -41,7 +41,7 @@ create function sor.list_tools(tenant_id uuid, user_id uuid)
     returns table (name text, description text, input_schema jsonb, read_only boolean)
     language c volatile as 'MODULE_PATHNAME', 'sor_list_tools'
     set search_path = pg_catalog, pg_temp set row_security = on;
-comment on function sor.list_tools(uuid, uuid) is 'The tools that the user''s role may call, by name. Errors: SR002 not granted.';
+comment on function sor.list_tools(uuid, uuid) is 'The tools that the user''s role may call: the built-in ones, then the registered ones by name. Errors: SR002 tenant or user not granted.';
 
 create function sor.call_tool(tenant_id uuid, user_id uuid, run_id uuid, run_token bigint, turn_no int, request_id uuid, tool text,
                               arguments jsonb) returns jsonb
@@ -51,14 +51,14 @@ comment on function sor.call_tool(uuid, uuid, uuid, bigint, int, uuid, text, jso
     'Runs one tool for a user (null: the run''s) under the run''s fence: effect, stored response, journal row, events and outbox rows commit together or not at all. '
     'Returns {status: succeeded | failed | refused, result, error: {sqlstate, message, detail, hint}, replayed}. The same request_id, tool, user and arguments '
     'again return the stored response without running anything. Errors, leaving nothing: SR007 lease lost, SR010 run or turn not open, SR002, SR006 a twin '
-    'is still in flight after 10 s, SR014, and what is not the tool''s answer (classes 40, 53, 57, 58, XX, 55P03, 25006).';
+    'is still in flight after 10 s, SR014, 22023 arguments is no object, and what is not the tool''s answer (classes 40, 53, 57, 58, XX, 55P03, 25006).';
 
 create function sor.call_tools(tenant_id uuid, user_id uuid, run_id uuid, run_token bigint, turn_no int, calls jsonb) returns jsonb
     language c volatile as 'MODULE_PATHNAME', 'sor_call_tools'
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.call_tools(uuid, uuid, uuid, bigint, int, jsonb) is
     'call_tool for an array [{request_id, tool, arguments, group?}] of at most 1,000 calls; results in the same order. Calls of one group take effect together '
-    'or not at all: the mates of a failed call are failed with SR015.';
+    'or not at all: the mates of a failed call are failed with SR015. Errors: as call_tool; 22023 calls is not such an array.';
 
 grant execute on function sor.list_tools(uuid, uuid), sor.call_tool(uuid, uuid, uuid, bigint, int, uuid, text, jsonb),
     sor.call_tools(uuid, uuid, uuid, bigint, int, jsonb) to sor_worker, sor_app;
