@@ -205,6 +205,22 @@ create trigger leave_out before insert on idempotency_test.misled for each row e
 set role idempotency_app;
 select idempotency_test.attempt(format($$select sor.upsert(%L, 'misled', '{"id": 9}')$$, :a));
 reset role;
+-- a trial that ends with an error leaves no subtransaction open: what is caught further out is undone
+create function idempotency_test.conflict() returns trigger language plpgsql as $$ begin raise exception 'in conflict' using errcode = '40001'; end $$;
+create trigger conflict before insert on idempotency_test.misled for each row execute function idempotency_test.conflict();
+create table idempotency_test.undone (id int);
+grant all on idempotency_test.undone to public;
+set role idempotency_app;
+create function pg_temp.try(tenant uuid) returns text language plpgsql as $$
+begin
+    insert into idempotency_test.undone values (1);
+    perform sor.upsert_many(tenant, 'misled', '[{"id": 9}]', dry_run => true);
+exception when serialization_failure then
+    return 'caught';
+end $$;
+select pg_temp.try(:a);
+select count(*) from idempotency_test.undone;
+reset role;
 -- nor does anything run as an owner that became superuser, as when REASSIGN OWNED gave it the table
 alter table idempotency_test.misled owner to current_user;
 set role idempotency_app;

@@ -39,12 +39,26 @@ template <guarded F>
 void rehearse(F&& f) {
     const MemoryContext memory = CurrentMemoryContext;
     const ResourceOwner owner = CurrentResourceOwner;
+    ErrorData* volatile failure = nullptr;
     BeginInternalSubTransaction(nullptr);
     MemoryContextSwitchTo(memory);
-    f(); // an error travels on and takes the subtransaction along
+    PG_TRY();
+    {
+        f();
+    }
+    PG_CATCH();
+    {
+        MemoryContextSwitchTo(memory);
+        failure = CopyErrorData();
+        FlushErrorState();
+    }
+    PG_END_TRY();
+    // In any case: whoever catches the error further out ends the subtransaction it finds, which must be its own.
     RollbackAndReleaseCurrentSubTransaction();
     MemoryContextSwitchTo(memory);
     CurrentResourceOwner = owner;
+    if (failure != nullptr)
+        ReThrowError(failure);
 }
 
 // Whether the error says nothing about the request itself (a lost lease, another tenant's context, a serialization
