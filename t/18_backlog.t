@@ -32,11 +32,11 @@ sub add
 }
 add(50);
 my %small = map { $_ => buffers(@{ $calls{$_} }) } sort keys %calls;
-add(5000);
+add(9000); # the indexes differ in height by now, which is what misled the planner
 for (sort keys %calls)
 {
 	my $large = buffers(@{ $calls{$_} });
-	cmp_ok($large, '<', 2 * $small{$_} + 200, "$_: $small{$_} buffers with little waiting, $large with a hundred times as much");
+	cmp_ok($large, '<', 2 * $small{$_} + 200, "$_: $small{$_} buffers with little waiting, $large with a hundred times that and more");
 }
 
 # a mark, of the messages claimed with all the others waiting
