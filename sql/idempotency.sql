@@ -226,6 +226,11 @@ alter table idempotency_test.misled owner to current_user;
 set role idempotency_app;
 select regexp_replace(idempotency_test.attempt(format($$select sor.upsert(%L, 'misled', '{"id": 1}')$$, :a)), '"[^"]*" is superuser', '<role> is superuser');
 reset role;
+-- nor as one that could act in the caller's tenant with a sor role of its own
+alter table idempotency_test.misled owner to idempotency_unfit;
+set role idempotency_app;
+select idempotency_test.attempt(format($$select sor.upsert(%L, 'misled', '{"id": 1}')$$, :a));
+reset role;
 
 -- a table that is gone, or was altered, or is registered anew
 reset role;

@@ -374,9 +374,15 @@ void require_fit_owner(Oid owner, const char* what) {
 }
 
 void require_harmless_owner(Oid owner, const char* what) {
-    if (superuser_arg(owner) || has_bypassrls_privilege(owner))
+    bool fit = !superuser_arg(owner) && !has_bypassrls_privilege(owner);
+    for (const char* role : {"sor_engine", "sor_worker", "sor_app", "sor_relay", "sor_auditor", "sor_operator"}) {
+        const Oid of_sor = get_role_oid(role, true);
+        fit = fit && !(OidIsValid(of_sor) && is_member_of_role_nosuper(owner, of_sor));
+    }
+    if (!fit)
         ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("%s has an owner that is not fit", what),
-                        errdetail("Role \"%s\" is superuser or bypasses row security.", GetUserNameFromId(owner, false)),
+                        errdetail("Role \"%s\" is superuser, bypasses row security, or is a member of a sor role.",
+                                  GetUserNameFromId(owner, false)),
                         errhint("Give it to an ordinary NOLOGIN role.")));
 }
 

@@ -154,7 +154,7 @@ const pg_uuid_t& required_tenant();
 // Rows and tools run as their owner, so an owner must hold no power over history or other tenants: 42501 when it is
 // superuser, BYPASSRLS, or member of a sor_ role.
 void require_fit_owner(Oid owner, const char* what);
-// At each use, for the owner may have changed since: 42501 when it is superuser or BYPASSRLS. Reads no table.
+// The same at each use, for the owner may have changed since; out of the catalog's caches.
 void require_harmless_owner(Oid owner, const char* what);
 
 // Raises 42501 unless the calling role is a member of that role (superusers are of every one).
