@@ -28,7 +28,7 @@ void declare_doctor(CLI::App& app, common_options& common, chosen_command& chose
     auto* command = add_command(
         app, "doctor", "Check that the installation keeps its guarantees",
         "Prints each check of sor.doctor() with its evidence and, where it fails, what to do. Changes nothing.\n"
-        "For a login in sor_operator.",
+        "For a login in sor_operator; one that is a member of the tables' owner needs --allow-privileged-login.",
         common);
     command->callback([&chosen] { chosen = [](command_context& context) { return doctor(context); }; });
 }

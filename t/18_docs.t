@@ -18,6 +18,8 @@ mkdir $world->home or die;
 my %variables = map { ("request_id$_" => sprintf('b1cd2c9a-5b1c-4d5e-9b0a-%012d', $_ || 1)) } '', 2 .. 9;
 my $have = '';
 
+sub bytes { my ($text) = @_; utf8::encode($text); return $text }
+
 sub mask
 {
 	my ($text) = @_;
@@ -26,7 +28,7 @@ sub mask
 		s/^(?:psql:\S+?:\d+: )//mg;
 		s/^LOCATION: .*\n//mg;
 		s/[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|\b[0-9a-f]{4,8}…/<id>/g;
-		s/\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d(?::?\d\d)?|Z| UTC)?|\b\d\d:\d\d:\d\d\.\d+/<time>/g;
+		s/\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d(?::?\d\d)?|Z| UTC)?|\b\d\d:\d\d:\d\d(?:\.\d+)?\b/<time>/g;
 		s/\b\d{13,}\b|\b\d+…/<n>/g;
 		s/-{2,}/-/g; # widths of columns
 		s/\h+/ /g;
@@ -50,7 +52,7 @@ sub blocks
 		if (/^\s*```(\w*)\s*$/)
 		{
 			if ($open) { push @blocks, $open; undef $open }
-			else { $open = { language => $1, text => '', line => $line, after => @blocks && $blocks[-1]{end} } }
+			else { $open = { language => $1, text => '', line => $line, end => $line + 1 } }
 		}
 		elsif ($open) { $open->{text} .= "$_\n"; $open->{end} = $line + 1 }
 	}
@@ -69,8 +71,8 @@ sub compare
 	my ($page, $block, $output) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my $name = "$page:$block->{line}";
-	if (defined $block->{expected}) { is(mask($output), mask($block->{expected}), "$name prints what the page says") or diag($output) }
-	else { unlike($output, qr/(?:ERROR|FATAL|WARNING): |invalid command|unrecognized/, "$name runs") or diag($output) }
+	if (defined $block->{expected}) { is(bytes(mask($output)), bytes(mask($block->{expected})), "$name prints what the page says") or diag(bytes($output)) }
+	else { unlike(bytes($output), qr/(?:ERROR|FATAL|WARNING): |invalid command|unrecognized/, "$name runs") }
 	return;
 }
 
@@ -82,7 +84,7 @@ sub run_sql
 	my @sql = grep { $_->{language} eq 'sql' } blocks($page) or return;
 	my $script = join '', map { "\\set $_ $variables{$_}\n" } sort keys %variables;
 	$script .= "\\echo \@\@\@$_\n$sql[$_]{text}" for 0 .. $#sql;
-	my $file = spew($world->dir . '/page.sql', do { utf8::encode($script); $script });
+	my $file = spew($world->dir . '/page.sql', bytes($script));
 	my $out = '';
 	my $h = do {
 		local %ENV = $node->_get_env;
@@ -103,7 +105,7 @@ sub run_sh
 	my ($page, $database) = @_;
 	for my $block (blocks($page))
 	{
-		spew($world->home . '/settings.toml', $block->{text} =~ s/127\.0\.0\.1:\K25\b/$world->{smtp_port}/r) if $block->{language} eq 'toml';
+		spew($world->home . '/settings.toml', bytes($block->{text} =~ s/127\.0\.0\.1:\K25\b/$world->{smtp_port}/r)) if $block->{language} eq 'toml';
 		my @lines = $block->{language} eq 'sh' ? $block->{text} =~ /^(sor .*)$/mg
 			: $block->{language} eq 'crontab' ? map { s/\\%/%/gr } $block->{text} =~ /^(?:\S+ +){5}(sor .*)$/mg : ();
 		next unless @lines;
@@ -118,7 +120,7 @@ sub run_sh
 			$h->finish;
 			utf8::decode($out);
 			$output .= $out;
-			is($h->full_result(0) >> 8, 0, "$page:$block->{line} ends with 0: $line") or diag($out);
+			is($h->full_result(0) >> 8, 0, bytes("$page:$block->{line} ends with 0: $line")) or diag(bytes($out));
 		}
 		compare($page, $block, $output) if defined $block->{expected};
 		$have .= "|sh:$page";
@@ -144,7 +146,11 @@ run_sql('README.md', 'readme', $world->superuser);
 $node->safe_psql('readme', <<'END');
 SELECT sor.create_tenant('Bob');
 SELECT sor.grant_tenant(login, tenant_id) FROM unnest('{backend,relay,auditor}'::name[]) AS login, sor.tenants;
-INSERT INTO shop.pending_transactions SELECT tenant_id, n, 'Shop ' || n, n FROM sor.tenants, generate_series(1, 4) n;
+DO $$ BEGIN
+	FOR n IN 1 .. 4 LOOP -- one after the other: items are handed out in that order
+		INSERT INTO shop.pending_transactions SELECT tenant_id, n, 'Shop ' || n, n FROM sor.tenants;
+	END LOOP;
+END $$;
 END
 $variables{ lc $_ } = $node->safe_psql('readme', "SELECT tenant_id FROM sor.tenants WHERE name = '$_'") for qw(Alice Bob);
 $variables{bookkeeper} = $node->safe_psql('readme', "SELECT id FROM sor.users WHERE email = 'bookkeeper\@alice.example'");
