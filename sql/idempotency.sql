@@ -198,6 +198,20 @@ insert into own values (2);
 select idempotency_test.attempt(format($$select sor.upsert(%L, 'misled', '{"id": 1}')$$, :a));
 rollback;
 reset role;
+-- nor does it fire as the owner of a SECURITY DEFINER function that the caller calls
+drop trigger put_off on own;
+create function idempotency_test.tell() returns trigger language plpgsql as $$ begin raise exception 'ran as %', current_user; end $$;
+create constraint trigger tell after insert on own deferrable initially deferred for each row when (new.id = 4) execute function idempotency_test.tell();
+create function idempotency_test.wrapped(tenant uuid) returns boolean language sql security definer set search_path = pg_catalog, pg_temp
+    as $$ select inserted from sor.upsert(tenant, 'misled', '{"id": 1}') $$;
+alter function idempotency_test.wrapped owner to idempotency_app;
+set role idempotency_owner;
+select idempotency_test.wrapped(:a);
+begin;
+insert into own values (4);
+select idempotency_test.attempt(format('select idempotency_test.wrapped(%L)', :a));
+rollback;
+reset role;
 drop table own;
 -- a row that a trigger leaves out is no case for trying again
 create function idempotency_test.leave_out() returns trigger language plpgsql as $$ begin return null; end $$;

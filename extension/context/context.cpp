@@ -359,6 +359,17 @@ void fire_deferred_triggers() {
     detail::undo_settings(level);
 }
 
+void fire_deferred_triggers_of_caller() {
+    Oid user;
+    int security;
+    GetUserIdAndSecContext(&user, &security);
+    // Within a restricted operation none can have been put off.
+    if ((security & SECURITY_RESTRICTED_OPERATION) == 0 && (security & SECURITY_LOCAL_USERID_CHANGE) != 0)
+        SetUserIdAndSecContext(GetOuterUserId(), security);
+    fire_deferred_triggers();
+    SetUserIdAndSecContext(user, security);
+}
+
 void require_fit_owner(Oid owner, const char* what) {
     static bridge::statement check(
         "select r.rolsuper or r.rolbypassrls or exists (select from pg_catalog.pg_roles s"

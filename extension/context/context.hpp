@@ -129,10 +129,12 @@ auto as_role(Oid role, F&& f) {
     }
 }
 
-// Makes deferred triggers fire now, as the present role: before an entry point switches roles, the caller's (afterwards
-// they would fire as whoever is current), and before it switches back, the owner's (at commit they would fire as the caller).
-// Their code can neither put any off again nor leave settings behind. Errors: theirs.
+// Makes deferred triggers fire now, as the present role: before as_role ends, or at commit the owner's would fire as the
+// caller. Their code can neither put any off again nor leave settings behind. Errors: theirs.
 void fire_deferred_triggers();
+// The same before as_role, or the caller's would fire as the owner: as who they would fire as at commit, which within a
+// SECURITY DEFINER function is its caller.
+void fire_deferred_triggers_of_caller();
 
 // The run on whose behalf the entry point now running acts; the gateway sets it, events and claims read it.
 struct origin {

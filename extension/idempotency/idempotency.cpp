@@ -631,7 +631,7 @@ SOR_FUNCTION(upsert) {
     char* name = bridge::to_cstring(bridge::view(a.string(1, "target")));
     const Jsonb* record = a.json(2, "record");
     const bool update = idempotency::parse_on_conflict(bridge::to_cstring(bridge::view(a.string(3, "on_conflict"))));
-    context::fire_deferred_triggers();
+    context::fire_deferred_triggers_of_caller();
     context::identity who;
     who.acts = true;
     return context::data_plane(tenant, who, [&](MemoryContext caller) -> Datum {
@@ -653,7 +653,7 @@ SOR_FUNCTION(upsert_many) {
     const bool dry_run = a.boolean(4, "dry_run");
     if (!bridge::is_array(records) || JB_ROOT_COUNT(const_cast<Jsonb*>(records)) > idempotency::most_records)
         bridge::raise(code::invalid_parameter, "records must be a JSON array of at most 10000 objects", nullptr, "Send them in batches.");
-    context::fire_deferred_triggers();
+    context::fire_deferred_triggers_of_caller();
     context::identity who;
     who.acts = true;
     return context::data_plane(tenant, who, [&](MemoryContext caller) -> Datum {

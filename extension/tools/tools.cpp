@@ -372,7 +372,7 @@ Datum call_through_gateway(FunctionCallInfo fcinfo, call* calls, int count, Answ
     if (context::inside_entry())
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("a tool cannot call another tool"),
                         errhint("Let the Worker make both calls, in one group if they belong together.")));
-    context::fire_deferred_triggers();
+    context::fire_deferred_triggers_of_caller();
     return context::data_plane(tenant, {}, [&](MemoryContext caller) -> Datum {
         batch b = {};
         b.calls = calls;
