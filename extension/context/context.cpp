@@ -288,7 +288,7 @@ authority check_grant(Oid caller, const pg_uuid_t& tenant, const identity& who) 
             bridge::raise(code::tenant_not_granted,
                           psprintf("role \"%s\" must say which user it acts for", GetUserNameFromId(caller, false)),
                           psprintf("Its grant in tenant %s names several users.", bridge::to_cstring(tenant)),
-                          "Call sor.set_context(tenant_id, user_id) first.");
+                          "Name the user where the call takes one, or call sor.set_context(tenant_id, user_id) first.");
     }
     if (out.actor_kind == nullptr) {
         char* only = grant.string_or_null(0, 5);
@@ -296,7 +296,7 @@ authority check_grant(Oid caller, const pg_uuid_t& tenant, const identity& who) 
             bridge::raise(code::tenant_not_granted,
                           psprintf("role \"%s\" must say which kind of actor it is", GetUserNameFromId(caller, false)),
                           psprintf("Its grant in tenant %s names several kinds.", bridge::to_cstring(tenant)),
-                          "Call sor.set_context(tenant_id, user_id, actor_kind) first.");
+                          "Call sor.set_context(tenant_id, user_id, actor_kind) first, or have an operator grant a single kind.");
         out.actor_kind = only;
     }
     return out;
