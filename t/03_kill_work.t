@@ -54,8 +54,10 @@ for my $point (@points)
 	while ($kills < 20)
 	{
 		my $run = $world->start_sor($world->work_args(@arguments));
-		sleep(0.03 + rand 0.25);
-		my $alive = $run->{h}->pumpable && kill 9, $world->pid($run);
+		my $turns = $world->sql('SELECT count(*) FROM sor.turns');
+		poll_until('it is at work', sub { !$run->{h}->pumpable || $world->sql('SELECT count(*) FROM sor.turns') ne $turns });
+		sleep(rand 0.15);
+		kill 9, $world->pid($run);
 		my $r = $world->finish($run);
 		if ($r->{signal} == 9) { $kills++ }
 		elsif ($r->{rc} != 75)
