@@ -36,7 +36,7 @@ std::optional<long> seconds_of(const std::string& text) {
 
 } // namespace
 
-db::connection connect(const command_context& context) {
+db::connection connect(const command_context& context, login_kind kind) {
     db::connection connection(context.options.conninfo, "sor " + context.command);
     if (context.options.allow_privileged_login)
         return connection;
@@ -55,8 +55,8 @@ db::connection connect(const command_context& context) {
         detail = "It is a superuser.";
     else if (login.bypass_rls)
         detail = "It has BYPASSRLS.";
-    else if (login.owns_tables)
-        detail = "It owns tables.";
+    else if (login.owns_tables && kind == login_kind::job)
+        detail = "It owns tables, or is a member of a role that does.";
     if (!detail.empty())
         throw failure(exit_status::refused, "the login has more rights than this command should run with", detail,
                       "Use a login of its own with a sor_ role and nothing else, or --allow-privileged-login.");

@@ -29,7 +29,9 @@ struct command_context {
 
 // Connects as this command's login. Refuses a superuser, one with BYPASSRLS or an owner of tables, whom row security
 // would not bind, unless --allow-privileged-login; and one without a sor_ role.
-db::connection connect(const command_context& context);
+// Who may run a command: an operator is a member of the owners of the tables it registers, everybody else is of none.
+enum class login_kind { job, operator_ };
+db::connection connect(const command_context& context, login_kind kind = login_kind::job);
 
 // Filled by the command that the arguments chose.
 using chosen_command = std::function<exit_status(command_context&)>;

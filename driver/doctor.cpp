@@ -6,7 +6,7 @@ namespace sor {
 namespace {
 
 exit_status doctor(command_context& context) {
-    auto connection = connect(context);
+    auto connection = connect(context, login_kind::operator_);
     bool failed = false;
     for (const auto& check : db::doctor(connection)) {
         const bool bad = check.ok.has_value() && !*check.ok;
@@ -28,7 +28,7 @@ void declare_doctor(CLI::App& app, common_options& common, chosen_command& chose
     auto* command = add_command(
         app, "doctor", "Check that the installation keeps its guarantees",
         "Prints each check of sor.doctor() with its evidence and, where it fails, what to do. Changes nothing.\n"
-        "For a login in sor_operator; one that is a member of the tables' owner needs --allow-privileged-login.",
+        "For a login in sor_operator.",
         common);
     command->callback([&chosen] { chosen = [](command_context& context) { return doctor(context); }; });
 }

@@ -1,3 +1,4 @@
+#include <csignal>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -138,6 +139,7 @@ exit_status report(const report_options& options, command_context& context) {
     if (!period && options.until != "now")
         throw failure(exit_status::usage, "--until goes with --since");
     auto connection = connect(context);
+    std::signal(SIGPIPE, SIG_DFL); // `sor report | head` ends as any filter does
     const auto tenant = tenant_id(options, connection);
     if (period)
         return report_period(options, connection, tenant);

@@ -30,7 +30,7 @@ void install() {
     sigemptyset(&action.sa_mask);
     sigaction(SIGTERM, &action, nullptr);
     sigaction(SIGINT, &action, nullptr);
-    std::signal(SIGPIPE, SIG_IGN);
+    std::signal(SIGPIPE, SIG_IGN); // a handler or mail server that went away is an error to report
     std::signal(SIGXFSZ, SIG_IGN); // a file at its size limit is an error to report, as a full disk is
 }
 

@@ -19,5 +19,5 @@ demo-stop:
 	@scripts/demo stop
 
 bench:
-	@scripts/install-packages demo
+	@scripts/install-packages bench
 	@bench/run

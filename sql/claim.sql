@@ -130,6 +130,7 @@ select sor.complete(:a, 'jobs', '1', :first_claim_token, '{"sum": 3}');
 select claim_test.attempt(format('select sor.complete(%L, %L, %L, %s)', :a, 'jobs', '1', :first_claim_token));
 select claim_test.attempt(format('select sor.complete(%L, %L, %L, %s)', :a, 'jobs', '2', :second_claim_token + 1));
 select claim_test.attempt(format('select sor.complete(%L, %L, %L, %s)', :b, 'jobs', '2', :second_claim_token));
+select claim_test.attempt(format('select sor.complete(%L, %L, %L, %s)', :a, 'no_queue', '2', :second_claim_token));
 select claim_test.attempt(format('select sor.complete(%L, %L, %L, %s)', :a, 'outbox', '2', :second_claim_token));
 -- extend reaches further and never back
 select sor.extend(:a, 'jobs', '2', :second_claim_token, '10 min');

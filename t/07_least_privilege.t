@@ -13,7 +13,7 @@ $world->relay_ok;
 my ($tenant, $run) = split /\|/, $world->sql("SELECT t.name, r.id FROM sor.runs r JOIN sor.tenants t USING (tenant_id) LIMIT 1");
 $world->ok_sor([ 'report', '--dbname', 'service=reconciler_auditor', '--tenant', $tenant, '--run', $run ], 'report');
 $world->ok_sor([ 'purge', '--dbname', 'service=reconciler_relay' ], 'purge');
-$world->ok_sor([ 'doctor', '--dbname', 'service=operator', '--allow-privileged-login' ], 'doctor');
+$world->ok_sor([ 'doctor', '--dbname', 'service=operator' ], 'doctor');
 
 my (%statements, @foreign);
 open my $log, '<', $world->node->logfile or die $!;

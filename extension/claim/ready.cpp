@@ -239,10 +239,16 @@ void raise_lost(const char* queue, const char* item_id, int64 token) {
                                   {UUIDOID, TEXTOID, TEXTOID});
     const auto found = find.run_latest(in(context::required_tenant()), in(queue), in(item_id));
     const char* why = "It is not in the queue: it was completed or is dead, or its row was deleted.";
-    if (!found.empty())
+    if (found.empty()) {
+        static bridge::statement known("select $1 = 'outbox' or exists (select from sor.queues where name = $1)", {TEXTOID});
+        if (!known.run(in(queue)).boolean(0, 1))
+            bridge::raise(code::not_registered, psprintf("queue \"%s\" is not registered", queue), nullptr,
+                          "Have an operator call sor.register_queue.");
+    } else {
         why = found.bigint(0, 1) != token ? "It was handed out again under another token, or never under this one."
               : found.null(0, 2)          ? "It was given back."
                                           : psprintf("The lease ended at %s.", found.string(0, 3));
+    }
     bridge::raise(code::lease_lost, psprintf("the claim of item \"%s\" in queue \"%s\" is lost", item_id, queue), why,
                   "Write nothing more for it; claim again, and extend the lease of work that takes longer.");
 }

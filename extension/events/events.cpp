@@ -397,22 +397,29 @@ namespace {
 void guard(Oid relid) {
     const char* table = bridge::qualified_name(relid);
     // On every verb, without a condition, and by our function; a partition has its row trigger from its parent.
-    static bridge::statement guards("select coalesce(pg_catalog.bool_or(t.tgname = 'append_only_rows' and t.tgtype = 27), false),"
-                                    "       coalesce(pg_catalog.bool_or(t.tgname = 'append_only_truncate' and t.tgtype = 34), false)"
-                                    "  from pg_catalog.pg_trigger t join pg_catalog.pg_proc p on p.oid = t.tgfoid"
-                                    "   and p.proname = 'refuse_change' and p.pronamespace = 'sor'::pg_catalog.regnamespace"
-                                    " where t.tgrelid = $1 and t.tgqual is null and t.tgattr = ''",
-                                    {OIDOID});
-    const auto found = guards.run(bridge::value::of(ObjectIdGetDatum(relid)));
-    if (!found.boolean(0, 1)) {
-        bridge::execute_text(psprintf("drop trigger if exists append_only_rows on %s", table));
-        bridge::execute_text(psprintf("create trigger append_only_rows before update or delete on %s"
-                                      " for each row execute function sor.refuse_change()", table));
-    }
-    if (!found.boolean(0, 2)) {
-        bridge::execute_text(psprintf("drop trigger if exists append_only_truncate on %s", table));
-        bridge::execute_text(psprintf("create trigger append_only_truncate before truncate on %s"
-                                      " for each statement execute function sor.refuse_change()", table));
+    static bridge::statement find("select t.tgtype, t.tgqual is null and t.tgattr = '' and p.proname = 'refuse_change'"
+                                  "         and p.pronamespace = 'sor'::pg_catalog.regnamespace"
+                                  "  from pg_catalog.pg_trigger t join pg_catalog.pg_proc p on p.oid = t.tgfoid"
+                                  " where t.tgrelid = $1 and t.tgname = $2",
+                                  {OIDOID, NAMEOID});
+    static constexpr struct {
+        const char* name;
+        int16 type;
+        const char* fires;
+    } guards[] = {{"append_only_rows", 27, "before update or delete on %s for each row"},
+                  {"append_only_truncate", 34, "before truncate on %s for each statement"}};
+    for (const auto& g : guards) {
+        const auto found = find.run(bridge::value::of(ObjectIdGetDatum(relid)), bridge::in_name(g.name));
+        if (!found.empty() && DatumGetInt16(found.datum(0, 1)) == g.type && found.boolean(0, 2))
+            continue;
+        if (!found.empty())
+            bridge::execute_text(psprintf("drop trigger %s on %s", g.name, table));
+        StringInfoData sql;
+        initStringInfo(&sql);
+        appendStringInfo(&sql, "create trigger %s ", g.name);
+        appendStringInfo(&sql, g.fires, table);
+        appendStringInfoString(&sql, " execute function sor.refuse_change()");
+        bridge::execute_text(sql.data);
     }
     // ALWAYS: a session in replica mode must not slip past.
     bridge::execute_text(psprintf("alter table %s enable always trigger append_only_rows,"
