@@ -7,17 +7,9 @@ use Test::More;
 my $n = 10;
 my $world = SorTest->new(tenants => ['Alice']);
 $world->load_ok($world->statement($n), '--tenant', 'Alice', '--set', 'statement=1');
-my ($flag, $release) = map { $world->dir . "/$_" } qw(flag release);
-# the handler of the first worker holds its answers back until `release` exists
-my $held = spew($world->dir . '/held', <<"END");
-while IFS= read -r line; do
-    : > $flag
-    until [ -e $release ]; do sleep 0.05; done
-    printf '%s\\n' "\$line"
-done | exec @{[$world->handler]}
-END
-my $stale = $world->start_sor($world->work_args('--worker', 'first', '--lease', 1, '--handler', "sh $held"));
-poll_until('the first worker holds items', sub { -e $flag });
+my ($held, $asked, $release) = $world->holding_handler('held');
+my $stale = $world->start_sor($world->work_args('--worker', 'first', '--lease', 1, '--handler', $held));
+poll_until('the first worker holds items', sub { -e $asked });
 kill 'STOP', $world->pid($stale) or die;
 my $second;
 poll_until('the second worker has done the items', sub {
@@ -38,16 +30,9 @@ is($world->sql("SELECT count(*) FROM sor.tool_calls c JOIN sor.runs r ON (r.tena
 
 # an item that is lost while its batch is in hand costs the others nothing
 $world->load_ok($world->statement(5), '--tenant', 'Alice', '--set', 'statement=lost');
-my ($flag2, $release2) = map { $world->dir . "/$_" } qw(flag2 release2);
-my $waiting = spew($world->dir . '/waiting', <<"END");
-while IFS= read -r line; do
-    : > $flag2
-    until [ -e $release2 ]; do sleep 0.05; done
-    printf '%s\\n' "\$line"
-done | exec @{[$world->handler]}
-END
-my $batch = $world->start_sor($world->work_args('--worker', 'third', '--lease', 60, '--handler', "sh $waiting"));
-poll_until('the batch is in hand', sub { -e $flag2 });
+my ($waiting, $asked2, $release2) = $world->holding_handler('waiting');
+my $batch = $world->start_sor($world->work_args('--worker', 'third', '--lease', 60, '--handler', $waiting));
+poll_until('the batch is in hand', sub { -e $asked2 });
 $world->sql("DELETE FROM reconciler.pending_transactions WHERE id = (SELECT id FROM reconciler.pending_transactions WHERE statement = 'lost' LIMIT 1)");
 spew($release2, '');
 $r = $world->finish($batch);

@@ -7,17 +7,10 @@ use Test::More;
 my $n = 40;
 my $world = SorTest->new(tenants => ['Alice']);
 $world->load_ok($world->statement($n), '--tenant', 'Alice', '--set', 'statement=1');
-my ($flag, $release) = map { $world->dir . "/$_" } qw(flag release);
-my $held = spew($world->dir . '/held', <<"END");
-while IFS= read -r line; do
-    : > $flag
-    until [ -e $release ]; do sleep 0.05; done
-    printf '%s\\n' "\$line"
-done | exec @{[$world->handler]}
-END
+my ($held, $asked, $release) = $world->holding_handler('held');
 my @arguments = ('--run-key', 'night', '--batch', 5);
-my $first = $world->start_sor($world->work_args(@arguments, '--handler', "sh $held"));
-poll_until('the first worker has a batch in hand', sub { -e $flag });
+my $first = $world->start_sor($world->work_args(@arguments, '--handler', $held));
+poll_until('the first worker has a batch in hand', sub { -e $asked });
 my $twin = $world->sor($world->work_args(@arguments));
 is($twin->{rc}, 75, 'a second worker under a live run\'s key: try again');
 like($twin->{err}, qr/SR012.*HINT/s, 'it says why, and what to do');

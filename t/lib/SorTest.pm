@@ -148,6 +148,21 @@ sub load_args
 
 sub handler { return top . '/build/reconciler-handler rules.csv expenses.example' }
 
+# A handler that holds its answers back: its command, the file it makes when it was asked, the file that lets it go on.
+sub holding_handler
+{
+	my ($self, $name) = @_;
+	my ($asked, $release) = map { $self->dir . "/$name.$_" } qw(asked release);
+	my $script = spew($self->dir . "/$name", <<"END");
+while IFS= read -r line; do
+    : > $asked
+    until [ -e $release ]; do sleep 0.05; done
+    printf '%s\\n' "\$line"
+done | exec @{[$self->handler]}
+END
+	return ("sh $script", $asked, $release);
+}
+
 sub work_args
 {
 	my ($self, @more) = @_;
