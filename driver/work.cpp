@@ -2,6 +2,8 @@
 #include <cstdio>
 #include <memory>
 #include <set>
+#include <span>
+#include <utility>
 #include <nlohmann/json.hpp>
 #include "command.hpp"
 #include "db/calls.hpp"
@@ -22,7 +24,7 @@ using std::chrono::steady_clock;
 struct work_options {
     std::string queue, worker, handler, on_behalf_of, on_behalf_of_role, run_key;
     std::vector<std::string> tenants, pass_env;
-    int batch = 100;
+    int batch = 150;
     std::chrono::seconds lease{300}, handler_timeout{30};
 };
 
@@ -73,6 +75,17 @@ public:
                           std::to_string(failed_) + " failed, " + std::to_string(released_) + " given back");
     }
 
+    // What was sent is the server's to end, whatever went wrong here; the connection is free for the next tenant.
+    ~tenant_run() {
+        try {
+            if (connection_.in_flight())
+                db::receive_call_tools(connection_);
+        } catch (const failure&) { // the calls' ids make whoever repeats them find what they did
+        }
+    }
+    tenant_run(const tenant_run&) = delete;
+    tenant_run& operator=(const tenant_run&) = delete;
+
     exit_status outcome() const { return outcome_.code(); }
 
 private:
@@ -89,14 +102,32 @@ private:
         auto renewed = claimed_at;
         // Past this the items could become another worker's while ours are committed.
         const auto deadline = claimed_at + std::chrono::milliseconds(options_.lease) * 4 / 5;
-        auto handled = handler_.work(items, deadline, [&] {
-            if (steady_clock::now() - renewed < std::chrono::milliseconds(options_.lease) / 2)
+        const auto keep_lease = [&] {
+            if (connection_.in_flight() ||
+                steady_clock::now() - renewed < std::chrono::milliseconds(options_.lease) / 2)
                 return;
             db::heartbeat(connection_, run_, options_.lease);
             renewed = steady_clock::now();
-        });
-        adapt_batch(items.size(), steady_clock::now() - claimed_at);
-        commit(turn, items, handled);
+        };
+        // A fast handler works the next part while the one before is committed; a slow one is given all at once.
+        const std::span<const protocol::item> all(items);
+        const auto part = fast_handler_ ? std::min<std::size_t>(part_size, all.size()) : all.size();
+        std::vector<returned_item> returned;
+        steady_clock::duration in_handler{};
+        for (std::size_t first = 0; first < all.size(); first += part) {
+            const auto some = all.subspan(first, std::min(part, all.size() - first));
+            const auto handed_over = steady_clock::now();
+            auto results = handler_.work(some, deadline, keep_lease);
+            in_handler += steady_clock::now() - handed_over;
+            auto groups = group_answers(some, results, returned);
+            const auto committed = finish_calls(turn, returned);
+            fault::point("before-commit");
+            start_calls(turn, std::move(groups), returned);
+            take_results(committed, returned); // while the server has work again
+        }
+        take_results(finish_calls(turn, returned), returned);
+        give_back(turn, returned);
+        adapt_batch(items.size(), in_handler);
         finish_turn(turn, items.size());
         return true;
     }
@@ -131,9 +162,15 @@ private:
                             text_of(parsed, "hint"), std::source_location::current());
     }
 
-    // Makes the calls of all answered items, each item's as one group, and gives the other items back.
-    void commit(int turn, const std::vector<protocol::item>& items, std::vector<handled>& handled) {
-        std::vector<returned_item> returned;
+    struct call_group {
+        const protocol::item* item;
+        std::string calls; // members of call_tools' array
+        std::size_t size;
+    };
+
+    // The calls of the answered items, a group for each; the others are to be returned.
+    std::vector<call_group> group_answers(std::span<const protocol::item> items, std::vector<handled>& handled,
+                                          std::vector<returned_item>& returned) {
         std::vector<call_group> groups;
         for (std::size_t i = 0; i < items.size(); ++i) {
             const auto& item = items[i];
@@ -166,21 +203,63 @@ private:
                 returned.push_back({&item, bad.message});
             }
         }
-        fault::point("before-commit");
-        make_calls(turn, groups, returned);
-        fault::point("after-commit");
-        give_back(turn, returned);
+        return groups;
     }
 
-    struct call_group {
-        const protocol::item* item;
-        std::string calls; // members of call_tools' array
-        std::size_t size;
+    static std::string calls_of(std::span<const call_group> groups) {
+        std::string calls = "[";
+        for (const auto& group : groups) {
+            calls += calls.size() > 1 ? "," : "";
+            calls += group.calls;
+        }
+        return calls += ']';
+    }
+
+    // Sends the calls of the groups; finish_calls waits for the answer. What is too much for one statement is done
+    // here.
+    void start_calls(int turn, std::vector<call_group> groups, std::vector<returned_item>& returned) {
+        std::size_t calls = 0;
+        for (const auto& group : groups)
+            calls += group.size;
+        if (calls > most_calls) {
+            make_calls(turn, groups, returned);
+            fault::point("after-commit");
+        } else if (calls > 0) {
+            under_way_ = std::move(groups);
+            db::send_call_tools(connection_, run_, turn, calls_of(under_way_));
+        }
+    }
+
+    // Groups and the gateway's answer to them.
+    struct committed_calls {
+        std::vector<call_group> groups;
+        std::string answer;
     };
+
+    committed_calls finish_calls(int turn, std::vector<returned_item>& returned) {
+        committed_calls done;
+        if (under_way_.empty())
+            return done;
+        auto groups = std::exchange(under_way_, {});
+        try {
+            done.answer = db::receive_call_tools(connection_);
+            done.groups = std::move(groups);
+        } catch (const db::sql_error& error) {
+            if (!error.sqlstate().starts_with("40") && error.sqlstate() != "SR007")
+                throw;
+            make_calls(turn, groups, returned);
+        }
+        fault::point("after-commit");
+        return done;
+    }
+
+    void take_results(const committed_calls& done, std::vector<returned_item>& returned) {
+        if (!done.groups.empty())
+            take_results(done.groups, done.answer, returned);
+    }
 
     // In as few statements as the gateway takes.
     void make_calls(int turn, std::span<const call_group> groups, std::vector<returned_item>& returned) {
-        constexpr std::size_t most_calls = 1000;
         std::size_t first = 0, calls = 0;
         for (std::size_t i = 0; i < groups.size(); ++i) {
             if (calls + groups[i].size > most_calls && i > first) {
@@ -195,12 +274,7 @@ private:
     }
 
     void make_calls_at_once(int turn, std::span<const call_group> groups, std::vector<returned_item>& returned) {
-        std::string calls = "[";
-        for (const auto& group : groups) {
-            calls += calls.size() > 1 ? "," : "";
-            calls += group.calls;
-        }
-        calls += ']';
+        const std::string calls = calls_of(groups);
         std::string answer;
         for (int tries = 1;; ++tries) {
             try {
@@ -221,6 +295,11 @@ private:
                 return;
             }
         }
+        take_results(groups, answer, returned);
+    }
+
+    void take_results(std::span<const call_group> groups, const std::string& answer,
+                      std::vector<returned_item>& returned) {
         const auto results = json::parse(answer);
         auto result = results.begin();
         for (const auto& group : groups) {
@@ -315,6 +394,7 @@ private:
         const auto fitting =
             each.count() > 0 ? steady_clock::duration(options_.lease / 2).count() / each.count() : options_.batch;
         batch_ = static_cast<int>(std::clamp<long>(fitting, 1, options_.batch));
+        fast_handler_ = each < std::chrono::milliseconds(1);
     }
 
     const work_options& options_;
@@ -326,6 +406,11 @@ private:
     db::run run_;
     exit_outcome outcome_;
     std::uint64_t succeeded_ = 0, failed_ = 0, released_ = 0;
+    std::vector<call_group> under_way_; // sent, not yet answered
+    bool fast_handler_ = false;         // of this tenant's last batch
+
+    static constexpr std::size_t most_calls = 1000; // of one statement
+    static constexpr std::size_t part_size = 50;    // items of a fast handler committed at a time
 };
 
 // The user to act for, or none.

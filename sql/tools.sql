@@ -204,6 +204,22 @@ select sor.call_tool(:a, null, :'run', :token, 1, gen_random_uuid(), 'claim', js
 select tools_test.attempt(format('select sor.call_tool(%L, null, %L, %s, 1, gen_random_uuid(), ''write'', %L)', :a, :'run', :token, jsonb_build_object('table', 'effects',
     'record', jsonb_build_object('id', 101), 'completes', jsonb_build_object('queue', 'inbox', 'item_id', '2', 'claim_token', :claim2)))) ~ '^SR007 ' as stale;
 select sor.call_tool(:a, null, :'run', :token, 1, gen_random_uuid(), 'claim', '{"queue": "inbox", "limit": 10}') #> '{result,items}' @> '[{"item_id": "3"}]' as put_back;
+-- a batch of built-in calls is tried whole first; when one fails, each group stands for itself, and nothing is there twice
+select jsonb_path_query_array(c, '$[*].status') as statuses, jsonb_path_query_array(c, '$[*].error.sqlstate') as sqlstates
+from sor.call_tools(:a, null, :'run', :token, 1, '[
+    {"request_id": "70000000-0000-4000-8000-000000000001", "group": "1", "tool": "write", "arguments": {"table": "effects", "record": {"id": 401}}},
+    {"request_id": "70000000-0000-4000-8000-000000000002", "group": "1", "tool": "queue", "arguments": {"destination": "mail", "event_type": "e", "aggregate_id": "401", "payload": {}, "dedup_key": "401"}},
+    {"request_id": "70000000-0000-4000-8000-000000000003", "group": "2", "tool": "queue", "arguments": {"destination": "mail", "event_type": "e", "aggregate_id": "402", "payload": {}, "dedup_key": "402"}},
+    {"request_id": "70000000-0000-4000-8000-000000000004", "group": "2", "tool": "write", "arguments": {"table": "effects", "record": {"id": "four hundred"}}},
+    {"request_id": "70000000-0000-4000-8000-000000000005", "group": "3", "tool": "write", "arguments": {"table": "effects", "record": {"id": 403}}}]') c;
+reset role;
+select (select array_agg(id order by id) from tools_test.effects where id between 401 and 409) as effects,
+    (select array_agg(aggregate_id) from sor.outbox where tenant_id = :a and aggregate_id between '401' and '409') as messages,
+    (select count(*) from sor.ready where tenant_id = :a and order_value between '401' and '409') as ready,
+    (select count(*) from sor.tool_calls where tenant_id = :a and request_id::text like '70000000%') as calls,
+    (select count(*) from sor.agent_events where tenant_id = :a and event_type = 'outbox.enqueued' and payload ->> 'aggregate_id' between '401' and '409') as intents,
+    (select count(*) from sor.idempotency_keys where tenant_id = :a and key::text like '70000000%') as stored;
+set role tools_worker;
 -- reading shows readable columns of the tenant's rows alone
 select sor.call_tool(:a, null, :'run', :token, 1, gen_random_uuid(), 'read', a) -> 'result' as result from (values
     ('{"from": "inbox", "where": {"id": {"gte": 2, "lt": 4}}, "order_by": ["id desc"]}'::jsonb),

@@ -119,10 +119,17 @@ std::string call_tool(connection& connection, const run& run, int turn, const st
 }
 
 std::string call_tools(connection& connection, const run& run, int turn, const std::string& calls) {
-    return connection
-        .query("select sor.call_tools($1::uuid, null::uuid, $2::uuid, $3::bigint, $4::int, $5::jsonb)",
-               {run.tenant_id, run.id, std::to_string(run.token), std::to_string(turn), calls})
-        .text(0, 0);
+    send_call_tools(connection, run, turn, calls);
+    return receive_call_tools(connection);
+}
+
+void send_call_tools(connection& connection, const run& run, int turn, const std::string& calls) {
+    connection.send("select sor.call_tools($1::uuid, null::uuid, $2::uuid, $3::bigint, $4::int, $5::jsonb)",
+                    {run.tenant_id, run.id, std::to_string(run.token), std::to_string(turn), calls});
+}
+
+std::string receive_call_tools(connection& connection) {
+    return connection.receive().text(0, 0);
 }
 
 std::vector<message> claim_outbox(connection& connection, const std::string& tenant_id, const std::string& relay,

@@ -70,6 +70,9 @@ void finish_run(connection&, const run&, const std::string& status, const std::o
 std::string call_tool(connection&, const run&, int turn, const std::string& request_id, const std::string& tool,
                       const std::string& arguments);
 std::string call_tools(connection&, const run&, int turn, const std::string& calls);
+// The same in two halves.
+void send_call_tools(connection&, const run&, int turn, const std::string& calls);
+std::string receive_call_tools(connection&);
 
 struct message {
     std::string id;

@@ -122,17 +122,20 @@ const char* insert_text(const table& target, bool many) {
     appendStringInfoString(&sql, ") select $1");
     for (int i = 0; i < count; ++i)
         if (columns[i].insertable)
-            appendStringInfo(&sql, ", case when r.\"sor record\" ? %s then r.%s else %s%s%s end", columns[i].literal,
-                             columns[i].name, strcmp(columns[i].name, owner) == 0 ? "coalesce($3, " : "",
+            appendStringInfo(&sql, ", case when %s ? %s then r.%s else %s%s%s end", many ? "r.\"sor record\"" : "$2",
+                             columns[i].literal, columns[i].name, strcmp(columns[i].name, owner) == 0 ? "coalesce($3, " : "",
                              columns[i].fallback, strcmp(columns[i].name, owner) == 0 ? ")" : "");
-    appendStringInfo(&sql, many ? " from rows from (pg_catalog.jsonb_array_elements($2),"
-                                  " pg_catalog.jsonb_populate_recordset(null::%s, $2)) as r(\"sor record\""
-                                : " from rows from (pg_catalog.jsonb_array_elements(pg_catalog.jsonb_build_array($2)),"
-                                  " pg_catalog.jsonb_populate_record(null::%s, $2)) as r(\"sor record\"",
-                     target.qualified);
-    for (int i = 0; i < count; ++i)
-        appendStringInfo(&sql, ", %s", columns[i].name);
-    appendStringInfoString(&sql, ") on conflict (tenant_id, ");
+    if (many) {
+        appendStringInfo(&sql, " from rows from (pg_catalog.jsonb_array_elements($2),"
+                               " pg_catalog.jsonb_populate_recordset(null::%s, $2)) as r(\"sor record\"",
+                         target.qualified);
+        for (int i = 0; i < count; ++i)
+            appendStringInfo(&sql, ", %s", columns[i].name);
+        appendStringInfoChar(&sql, ')');
+    } else {
+        appendStringInfo(&sql, " from pg_catalog.jsonb_populate_record(null::%s, $2) r", target.qualified);
+    }
+    appendStringInfoString(&sql, " on conflict (tenant_id, ");
     append_list(&sql, target.key, "%s");
     appendStringInfoString(&sql, ") do nothing");
     if (!many)

@@ -94,7 +94,8 @@ struct call {
     bool replayed;
     Jsonb* result;
     Jsonb* error;
-    bool done; // its group has run
+    bool leads; // first of its group to run
+    bool done;  // its group has run
 };
 
 struct batch {
@@ -329,6 +330,51 @@ void prepare(batch& b, const pg_uuid_t* user) {
     }
 }
 
+bool is_whole(const batch& b, int first) {
+    for (int i = first; i < b.count; ++i)
+        if (same_group(b.calls[first], b.calls[i]) && b.calls[i].is == status::refused)
+            return false;
+    return true;
+}
+
+// Runs all groups in one subtransaction instead of one each: those cost, and past 64 of them every other session's
+// snapshots do too. When a call fails all is undone, and each group runs by itself. Only for the
+// built-in tools, which may be run again unseen; a registered tool is run once.
+void run_at_once(batch& b) {
+    int groups = 0;
+    for (int i = 0; i < b.count; ++i) {
+        call& c = b.calls[i];
+        if (c.is == status::pending && c.of.built_in == nullptr)
+            return;
+        bool leads = c.is == status::pending;
+        for (int k = 0; k < i && leads; ++k)
+            leads = !same_group(b.calls[k], c);
+        c.leads = leads;
+        groups += leads;
+    }
+    if (groups < 2)
+        return;
+    ErrorData* failure = bridge::attempt([&b] {
+        for (int first = 0; first < b.count; ++first)
+            if (b.calls[first].leads && is_whole(b, first))
+                for (int i = first; i < b.count; ++i)
+                    if (same_group(b.calls[first], b.calls[i]) && b.calls[i].is == status::pending)
+                        run_one(b, b.calls[i]);
+    });
+    if (failure != nullptr) {
+        if (bridge::is_not_the_answer(failure))
+            ReThrowError(failure);
+        return;
+    }
+    for (int first = 0; first < b.count; ++first)
+        if (b.calls[first].leads && is_whole(b, first))
+            for (int i = first; i < b.count; ++i)
+                if (same_group(b.calls[first], b.calls[i]) && b.calls[i].is == status::pending) {
+                    b.calls[i].is = status::succeeded;
+                    b.calls[i].done = true;
+                }
+}
+
 void run_batch(batch& b, const pg_uuid_t* asked, const pg_uuid_t& run_id, int64 run_token) {
     const pg_uuid_t* user = acting_user(asked, run_id);
     if (user != nullptr)
@@ -345,13 +391,14 @@ void run_batch(batch& b, const pg_uuid_t* asked, const pg_uuid_t& run_id, int64 
     lock_and_reserve(b, run_id, run_token, user);
     b.frame.run = &b.run;
     take_replays(b);
-    events::open_batch();
-    for (int i = 0; i < b.count; ++i) {
+    for (int i = 0; i < b.count; ++i)
         if (b.requests[i].state == request::mismatch && b.calls[i].is == status::pending)
             refuse_what_is_not_allowed(b, user);
+    events::open_batch();
+    run_at_once(b);
+    for (int i = 0; i < b.count; ++i)
         if (!b.calls[i].done)
             run_group(b, i);
-    }
     record(b, user);
     events::close_batch();
     for (int i = 0; i < b.count; ++i)
