@@ -206,3 +206,5 @@ set role sor_operator;
 select count(*) > 10 as answers from sor.doctor();
 reset role;
 drop schema forensics_test cascade;
+drop owned by forensics_worker, forensics_relay, forensics_auditor, forensics_owner cascade;
+drop role forensics_worker, forensics_relay, forensics_auditor, forensics_owner;

@@ -215,3 +215,5 @@ select count(*) from sor.runs;
 select journal_test.attempt(format('select sor.cancel_run(%L, %L, ''x'')', :a, :'run'));
 reset role;
 drop schema journal_test cascade;
+drop owned by journal_worker, journal_other, journal_app, journal_auditor;
+drop role journal_worker, journal_other, journal_app, journal_auditor;

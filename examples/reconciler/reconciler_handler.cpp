@@ -94,9 +94,10 @@ json answer(const json& item, const Rules& rules, const std::string& mail_domain
         record[column] = row.at(column);
     const json write = {{"tool", "write"},
                         {"arguments", {{"table", "expenses"}, {"on_conflict", "nothing"}, {"record", record}}}};
-    const json mail = {{"to", "card-" + card.substr(card.size() - std::min<std::size_t>(4, card.size())) + "@" + mail_domain},
-                       {"subject", "Expense confirmed: " + merchant + ", " + price},
-                       {"text", date + " " + merchant + " " + price + "\nCategory: " + category + "\n"}};
+    const json mail = {
+        {"to", "card-" + card.substr(card.size() - std::min<std::size_t>(4, card.size())) + "@" + mail_domain},
+        {"subject", "Expense confirmed: " + merchant + ", " + price},
+        {"text", date + " " + merchant + " " + price + "\nCategory: " + category + "\n"}};
     const json queue = {{"tool", "queue"},
                         {"arguments",
                          {{"destination", "mail"},

@@ -7,7 +7,8 @@ namespace sor::access {
 using bridge::in;
 
 const char* role_of(const pg_uuid_t& user) {
-    static bridge::statement find("select role from sor.user_roles where tenant_id = $1 and user_id = $2", {UUIDOID, UUIDOID});
+    static bridge::statement find("select role from sor.user_roles where tenant_id = $1 and user_id = $2",
+                                  {UUIDOID, UUIDOID});
     // The latest, as with grants: a role taken away is gone, under REPEATABLE READ too.
     const auto found = find.run_latest(in(context::required_tenant()), in(user));
     return found.empty() ? nullptr : found.string(0, 1);
@@ -19,7 +20,7 @@ void require_role(const char* minimum, const char* what) {
     if (permits(role ? role : "", minimum))
         return;
     bridge::raise(code::role_not_permitted, psprintf("%s needs the role %s", what, minimum),
-                  user == nullptr  ? "No user is set."
+                  user == nullptr   ? "No user is set."
                   : role == nullptr ? psprintf("User %s has no role in this tenant.", bridge::to_cstring(*user))
                                     : psprintf("User %s has the role %s.", bridge::to_cstring(*user), role),
                   "Act for a user who has it, or have an operator call sor.assign_role.");
@@ -63,7 +64,8 @@ SOR_FUNCTION(assign_role) {
     const pg_uuid_t& user = a.uuid(1, "user_id");
     char* role = bridge::to_cstring(bridge::view(a.string(2, "role")));
     if (access::rank(role) == 0)
-        bridge::raise(code::invalid_parameter, psprintf("\"%s\" is no role", role), nullptr, "Give admin, member or viewer.");
+        bridge::raise(code::invalid_parameter, psprintf("\"%s\" is no role", role), nullptr,
+                      "Give admin, member or viewer.");
     context::administration(tenant, "user", [&](MemoryContext) {
         const char* former = access::role_of(user);
         static bridge::statement assign("insert into sor.user_roles (tenant_id, user_id, role) values ($1, $2, $3)"
@@ -72,7 +74,8 @@ SOR_FUNCTION(assign_role) {
         assign.run(in(tenant), in(user), in(role));
         bridge::json_writer payload;
         events::append_administrative(
-            "role.assigned", payload.object().field("user_id", user).field("role", role).field("former", former).end().done());
+            "role.assigned",
+            payload.object().field("user_id", user).field("role", role).field("former", former).end().done());
     });
     PG_RETURN_VOID();
 }
@@ -94,17 +97,20 @@ SOR_FUNCTION(grant_tenant) {
             {UUIDOID, UUIDARRAYOID, TEXTARRAYOID});
         const auto found = check.run(in(tenant), in(users), in(kinds));
         if (!found.null(0, 1))
-            bridge::raise(code::invalid_parameter, psprintf("no login can be granted the actor kind %s", found.string(0, 1)), nullptr,
+            bridge::raise(code::invalid_parameter,
+                          psprintf("no login can be granted the actor kind %s", found.string(0, 1)), nullptr,
                           "Give user, agent or both.");
         if (!found.null(0, 2))
-            ereport(ERROR, (errcode(ERRCODE_FOREIGN_KEY_VIOLATION), errmsg("the tenant has no user %s", found.string(0, 2)),
-                            errhint("Make the user with sor.create_user first.")));
+            ereport(ERROR,
+                    (errcode(ERRCODE_FOREIGN_KEY_VIOLATION), errmsg("the tenant has no user %s", found.string(0, 2)),
+                     errhint("Make the user with sor.create_user first.")));
         if (!found.null(0, 3) && found.boolean(0, 3))
             bridge::raise(code::invalid_parameter, "a grant of nothing", "user_ids or actor_kinds is an empty array.",
                           "To take a grant away, call sor.revoke_tenant.");
         static bridge::statement grant(
             "insert into sor.tenant_grants (login, tenant_id, user_ids, actor_kinds) values ($1, $2, $3, $4)"
-            " on conflict (login, tenant_id) do update set user_ids = excluded.user_ids, actor_kinds = excluded.actor_kinds",
+            " on conflict (login, tenant_id) do update set user_ids = excluded.user_ids, actor_kinds = "
+            "excluded.actor_kinds",
             {NAMEOID, UUIDOID, UUIDARRAYOID, TEXTARRAYOID});
         grant.run(bridge::in_name(login), in(tenant), in(users), in(kinds));
         static bridge::statement describe("select pg_catalog.jsonb_build_object('login', $1::text, 'granted', true,"
@@ -120,12 +126,15 @@ SOR_FUNCTION(revoke_tenant) {
     const char* login = a.name(0, "login");
     const pg_uuid_t& tenant = a.uuid(1, "tenant_id");
     context::administration(tenant, "user", [&](MemoryContext) {
-        static bridge::statement revoke("delete from sor.tenant_grants where login = $1 and tenant_id = $2", {NAMEOID, UUIDOID});
+        static bridge::statement revoke("delete from sor.tenant_grants where login = $1 and tenant_id = $2",
+                                        {NAMEOID, UUIDOID});
         if (revoke.run(bridge::in_name(login), in(tenant)).count == 0)
-            bridge::raise(code::tenant_not_granted, psprintf("role \"%s\" holds no grant in tenant %s", login, bridge::to_cstring(tenant)),
+            bridge::raise(code::tenant_not_granted,
+                          psprintf("role \"%s\" holds no grant in tenant %s", login, bridge::to_cstring(tenant)),
                           nullptr, "See sor.tenant_grants.");
         bridge::json_writer payload;
-        events::append_administrative("grant.changed", payload.object().field("login", login).field("granted", false).end().done());
+        events::append_administrative("grant.changed",
+                                      payload.object().field("login", login).field("granted", false).end().done());
     });
     PG_RETURN_VOID();
 }
@@ -143,7 +152,8 @@ SOR_FUNCTION(granted_users) {
             "                         and (g.user_ids is null or u.id = any (g.user_ids))))"
             " order by u.email",
             {UUIDOID, NAMEOID, BOOLOID});
-        const auto found = list.run(in(tenant), bridge::in_name(context::caller_name()), in(context::caller_is_superuser()));
+        const auto found =
+            list.run(in(tenant), bridge::in_name(context::caller_name()), in(context::caller_is_superuser()));
         for (uint64 i = 0; i < found.count; ++i)
             rows.add({found.column(i, 1), found.column(i, 2), found.column(i, 3)});
     });
@@ -154,7 +164,8 @@ SOR_FUNCTION(has_role) {
     const bridge::arguments a(fcinfo);
     char* minimum = bridge::to_cstring(bridge::view(a.string(0, "minimum")));
     if (access::rank(minimum) == 0)
-        bridge::raise(code::invalid_parameter, psprintf("\"%s\" is no role", minimum), nullptr, "Give admin, member or viewer.");
+        bridge::raise(code::invalid_parameter, psprintf("\"%s\" is no role", minimum), nullptr,
+                      "Give admin, member or viewer.");
     const pg_uuid_t* user = context::current_user_id();
     if (context::current_tenant() == nullptr || user == nullptr)
         return BoolGetDatum(false);

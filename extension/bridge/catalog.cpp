@@ -33,9 +33,7 @@ char* quoted(const char* schema, const char* name) {
         text = quote_qualified_identifier(schema, name);
     }
     PG_FINALLY();
-    {
-        quote_all_identifiers = all;
-    }
+    { quote_all_identifiers = all; }
     PG_END_TRY();
     return text;
 }
@@ -78,13 +76,14 @@ Oid find_function(const char* signature) {
     if (!split(pnstrdup(signature, whole.size() - arguments.size()), &schema, &name))
         return InvalidOid;
     const Oid jsonb = JSONBOID;
-    HeapTuple tuple = SearchSysCache3(PROCNAMEARGSNSP, CStringGetDatum(name), PointerGetDatum(buildoidvector(&jsonb, 1)),
-                                      ObjectIdGetDatum(schema));
+    HeapTuple tuple = SearchSysCache3(PROCNAMEARGSNSP, CStringGetDatum(name),
+                                      PointerGetDatum(buildoidvector(&jsonb, 1)), ObjectIdGetDatum(schema));
     if (!HeapTupleIsValid(tuple))
         return InvalidOid;
     // It may have been replaced since it was registered; another type's value read as a jsonb crashes.
     const auto* row = reinterpret_cast<Form_pg_proc>(GETSTRUCT(tuple));
-    const Oid function = row->prorettype == JSONBOID && row->prokind == PROKIND_FUNCTION && !row->proretset ? row->oid : InvalidOid;
+    const Oid function =
+        row->prorettype == JSONBOID && row->prokind == PROKIND_FUNCTION && !row->proretset ? row->oid : InvalidOid;
     ReleaseSysCache(tuple);
     return function;
 }

@@ -7,11 +7,11 @@
 
 namespace sor::bridge {
 
-char* qualified_name(Oid relid);                // schema and name, quoted where needed, whatever quote_all_identifiers says
-Oid find_relation(const char* qualified);       // InvalidOid when there is none
+char* qualified_name(Oid relid);          // schema and name, quoted where needed, whatever quote_all_identifiers says
+Oid find_relation(const char* qualified); // InvalidOid when there is none
 Oid owner_of_relation(Oid relid);
-char* qualified_signature(Oid function);        // schema, name and (jsonb)
-Oid find_function(const char* signature);       // of one jsonb argument that returns one jsonb; InvalidOid when there is none
+char* qualified_signature(Oid function);  // schema, name and (jsonb)
+Oid find_function(const char* signature); // of one jsonb argument that returns one jsonb; InvalidOid when there is none
 Oid owner_of_function(Oid function);
 
 } // namespace sor::bridge

@@ -67,8 +67,8 @@ void rethrow(const caught& error) {
     const char* message = whole_characters(error.message);
     const char* detail = whole_characters(error.detail);
     const char* hint = whole_characters(error.hint);
-    ereport(ERROR, (errcode(error.sqlstate), errmsg_internal("%s", message), *detail ? errdetail_internal("%s", detail) : 0,
-                    *hint ? errhint("%s", hint) : 0));
+    ereport(ERROR, (errcode(error.sqlstate), errmsg_internal("%s", message),
+                    *detail ? errdetail_internal("%s", detail) : 0, *hint ? errhint("%s", hint) : 0));
     pg_unreachable();
 }
 

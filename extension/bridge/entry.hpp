@@ -92,6 +92,8 @@ auto call(F&& f) {
         static const Pg_finfo_record my_finfo = {1};                                                                   \
         return &my_finfo;                                                                                              \
     }                                                                                                                  \
-    Datum sor_##name(PG_FUNCTION_ARGS) { return ::sor::bridge::enter<&name##_body>(fcinfo); }                          \
+    Datum sor_##name(PG_FUNCTION_ARGS) {                                                                               \
+        return ::sor::bridge::enter<&name##_body>(fcinfo);                                                             \
+    }                                                                                                                  \
     }                                                                                                                  \
     static Datum name##_body([[maybe_unused]] FunctionCallInfo fcinfo)

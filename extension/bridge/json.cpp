@@ -81,12 +81,14 @@ json_writer& json_writer::time(TimestampTz t) {
     return string(buffer);
 }
 
-Jsonb* json_writer::done() { return JsonbValueToJsonb(result_); }
+Jsonb* json_writer::done() {
+    return JsonbValueToJsonb(result_);
+}
 
 namespace {
 
-// What convertJsonbArray and convertJsonbObject of jsonb_util.c write: a header, an entry for each part with its length or,
-// every so often, the end of its data, then the data, containers aligned.
+// What convertJsonbArray and convertJsonbObject of jsonb_util.c write: a header, an entry for each part with its length
+// or, every so often, the end of its data, then the data, containers aligned.
 class layout {
 public:
     layout(StringInfo entries, StringInfo data) : entries_(entries), data_(data) {}
@@ -142,7 +144,9 @@ json_joiner::json_joiner() {
     initStringInfo(&data_);
 }
 
-void json_joiner::add(const Jsonb* part) { layout(&entries_, &data_).container(count_++, part); }
+void json_joiner::add(const Jsonb* part) {
+    layout(&entries_, &data_).container(count_++, part);
+}
 
 Jsonb* json_joiner::done() {
     Jsonb* made = layout::assemble(JB_FARRAY | count_, &entries_, &data_, CurrentMemoryContext);
@@ -169,11 +173,17 @@ Jsonb* join_object(std::initializer_list<json_part> parts, MemoryContext where) 
     return made;
 }
 
-Jsonb* empty_object() { return json_writer().object().end().done(); }
+Jsonb* empty_object() {
+    return json_writer().object().end().done();
+}
 
-Jsonb* json_of(const JsonbValue* v) { return JsonbValueToJsonb(const_cast<JsonbValue*>(v)); }
+Jsonb* json_of(const JsonbValue* v) {
+    return JsonbValueToJsonb(const_cast<JsonbValue*>(v));
+}
 
-bool is_object(const Jsonb* j) { return JB_ROOT_IS_OBJECT(const_cast<Jsonb*>(j)); }
+bool is_object(const Jsonb* j) {
+    return JB_ROOT_IS_OBJECT(const_cast<Jsonb*>(j));
+}
 
 bool is_array(const Jsonb* j) {
     return JB_ROOT_IS_ARRAY(const_cast<Jsonb*>(j)) && !JB_ROOT_IS_SCALAR(const_cast<Jsonb*>(j));
@@ -213,8 +223,10 @@ bool find_integer(const Jsonb* object, const char* key, int64& into) {
     const auto below = [&](int64 n) {
         return DatumGetBool(DirectFunctionCall2(numeric_lt, number, NumericGetDatum(int64_to_numeric(n))));
     };
-    const bool fits = !below(PG_INT64_MIN) && (below(PG_INT64_MAX) || DatumGetBool(DirectFunctionCall2(
-        numeric_eq, number, NumericGetDatum(int64_to_numeric(PG_INT64_MAX)))));
+    const bool fits =
+        !below(PG_INT64_MIN) &&
+        (below(PG_INT64_MAX) ||
+         DatumGetBool(DirectFunctionCall2(numeric_eq, number, NumericGetDatum(int64_to_numeric(PG_INT64_MAX)))));
     if (!fits || !DatumGetBool(DirectFunctionCall2(numeric_eq, DirectFunctionCall1(numeric_floor, number), number)))
         wrong_type(key, "whole number of 64 bits");
     into = DatumGetInt64(DirectFunctionCall1(numeric_int8, number));

@@ -23,7 +23,9 @@ public:
     json_writer& field(std::string_view name, std::string_view s) { return key(name).string(s); }
     json_writer& field(std::string_view name, const char* s) { return s ? key(name).string(s) : key(name).null(); }
     json_writer& field(std::string_view name, char* s) { return field(name, static_cast<const char*>(s)); }
-    json_writer& field(std::string_view name, const text* s) { return s ? key(name).string(view(s)) : key(name).null(); }
+    json_writer& field(std::string_view name, const text* s) {
+        return s ? key(name).string(view(s)) : key(name).null();
+    }
     json_writer& field(std::string_view name, const pg_uuid_t& id) { return key(name).string(to_cstring(id)); }
     json_writer& field(std::string_view name, const pg_uuid_t* id) { return id ? field(name, *id) : key(name).null(); }
     json_writer& field(std::string_view name, int64 n) { return key(name).integer(n); }
@@ -43,8 +45,8 @@ private:
     int depth_ = 0;
 };
 
-// An array out of jsonb objects and arrays, copied as they are: json_writer takes its parts to pieces, and many large ones
-// would need many times their size. Raises 54000 beyond the 256 MB that a jsonb can hold.
+// An array out of jsonb objects and arrays, copied as they are: json_writer takes its parts to pieces, and many large
+// ones would need many times their size. Raises 54000 beyond the 256 MB that a jsonb can hold.
 class json_joiner {
 public:
     json_joiner();

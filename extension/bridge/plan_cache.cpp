@@ -38,7 +38,9 @@ result execute_kept(SPIPlanPtr plan, const value* values, int count, bool read_o
 
 } // namespace
 
-result execute_plan(SPIPlanPtr plan, const value* values, int count) { return execute_kept(plan, values, count, false); }
+result execute_plan(SPIPlanPtr plan, const value* values, int count) {
+    return execute_kept(plan, values, count, false);
+}
 
 void statement::prepare(int count) {
     if (count != count_)
@@ -82,7 +84,9 @@ result statement::execute(const value* values, int count, reading snapshot) {
     }
     CommandCounterIncrement();
     int code = 0;
-    by_index([&] { code = SPI_execute_snapshot(plan_, datums, nulls, GetLatestSnapshot(), InvalidSnapshot, false, true, 0); });
+    by_index([&] {
+        code = SPI_execute_snapshot(plan_, datums, nulls, GetLatestSnapshot(), InvalidSnapshot, false, true, 0);
+    });
     if (code < 0)
         elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(code));
     return {SPI_tuptable, SPI_processed};

@@ -69,7 +69,10 @@ struct result {
     char* string_or_null(uint64 row, int number) const { return null(row, number) ? nullptr : string(row, number); }
     Jsonb* json(uint64 row, int number) const { return DatumGetJsonbP(datum(row, number)); }
     Jsonb* json_or_null(uint64 row, int number) const { return null(row, number) ? nullptr : json(row, number); }
-    void free() const { if (table != nullptr) SPI_freetuptable(table); }
+    void free() const {
+        if (table != nullptr)
+            SPI_freetuptable(table);
+    }
 };
 
 // A statement's rows a few at a time, all of one snapshot: for tables that do not fit into memory.
@@ -154,9 +157,9 @@ result execute_text(const char* sql);
 uint64 relation_changes();
 
 // The kept plan of a relation for a purpose. `build` returns the SQL text and fills types; it runs only when no valid
-// plan is kept. `seen` is relation_changes() from before anything was read that the text is made of: a plan whose relation
-// may have changed since, for instance while it waited for a lock, is built anew the next time.
-// Purposes are small integers of the module, unique in the extension.
+// plan is kept. `seen` is relation_changes() from before anything was read that the text is made of: a plan whose
+// relation may have changed since, for instance while it waited for a lock, is built anew the next time. Purposes are
+// small integers of the module, unique in the extension.
 struct relation_plan_text {
     const char* sql;
     const Oid* types;

@@ -91,7 +91,9 @@ SOR_FUNCTION(selftest_throw_in_call) {
 }
 
 // () → bigint: bytes that malloc has handed out.
-SOR_FUNCTION(selftest_allocated) { return Int64GetDatum(static_cast<int64>(mallinfo2().uordblks)); }
+SOR_FUNCTION(selftest_allocated) {
+    return Int64GetDatum(static_cast<int64>(mallinfo2().uordblks));
+}
 
 // (count int) → int: how many of so many fresh ids are not greater than the one before, or no version 7 of variant 10.
 SOR_FUNCTION(selftest_uuid_faults) {
@@ -150,7 +152,11 @@ SOR_FUNCTION(selftest_write_json) {
     const bridge::arguments a(fcinfo);
     const Jsonb* array = a.json(0, "array");
     bridge::json_writer w;
-    w.object().field("text", "t").field("none", static_cast<const char*>(nullptr)).field("number", PG_INT64_MIN).field("flag", true);
+    w.object()
+        .field("text", "t")
+        .field("none", static_cast<const char*>(nullptr))
+        .field("number", PG_INT64_MIN)
+        .field("flag", true);
     w.key("moment").time(a.time(1, "moment")).key("elements").array();
     bridge::each_element(array, [&](int index, const Jsonb* element) {
         w.object().field("index", index).field("value", element).end();

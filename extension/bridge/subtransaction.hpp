@@ -43,9 +43,7 @@ void rehearse(F&& f) {
     BeginInternalSubTransaction(nullptr);
     MemoryContextSwitchTo(memory);
     PG_TRY();
-    {
-        f();
-    }
+    { f(); }
     PG_CATCH();
     {
         MemoryContextSwitchTo(memory);

@@ -57,9 +57,13 @@ pg_uuid_t mint(uint64 least) {
 
 } // namespace
 
-pg_uuid_t uuid_v7() { return mint(0); }
+pg_uuid_t uuid_v7() {
+    return mint(0);
+}
 
-pg_uuid_t uuid_v7_after(const pg_uuid_t& after) { return mint(tick_in(after) + 1); }
+pg_uuid_t uuid_v7_after(const pg_uuid_t& after) {
+    return mint(tick_in(after) + 1);
+}
 
 pg_uuid_t uuid_v7_floor(TimestampTz moment) {
     const int64 unix_micros = moment + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
@@ -71,4 +75,6 @@ pg_uuid_t uuid_v7_floor(TimestampTz moment) {
 
 } // namespace sor::bridge
 
-SOR_FUNCTION(uuid_v7) { return UUIDPGetDatum(sor::bridge::copy(sor::bridge::uuid_v7())); }
+SOR_FUNCTION(uuid_v7) {
+    return UUIDPGetDatum(sor::bridge::copy(sor::bridge::uuid_v7()));
+}

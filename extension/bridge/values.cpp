@@ -7,7 +7,9 @@ bool is_nil(const pg_uuid_t& id) {
     return equal(id, nil);
 }
 
-char* to_cstring(const pg_uuid_t& id) { return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&id))); }
+char* to_cstring(const pg_uuid_t& id) {
+    return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&id)));
+}
 
 bool parse_uuid(const char* text, pg_uuid_t& into) {
     int digits = 0;
@@ -62,7 +64,8 @@ ArrayType* array_builder::done() const {
         return construct_empty_array(type_.type);
     int dimension = count_;
     int bound = 1;
-    return construct_md_array(values_, nulls_, 1, &dimension, &bound, type_.type, type_.length, type_.by_value, type_.alignment);
+    return construct_md_array(values_, nulls_, 1, &dimension, &bound, type_.type, type_.length, type_.by_value,
+                              type_.alignment);
 }
 
 int64 bounded_interval(const Interval* interval, int64 least, int64 most, const char* name) {
@@ -70,7 +73,8 @@ int64 bounded_interval(const Interval* interval, int64 least, int64 most, const 
     if (interval->month != 0 || __builtin_mul_overflow(static_cast<int64>(interval->day), USECS_PER_DAY, &micros) ||
         __builtin_add_overflow(micros, interval->time, &micros) || micros < least || micros > most)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s is out of bounds", name),
-                        errdetail("It is %s.", DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(interval)))),
+                        errdetail("It is %s.",
+                                  DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(interval)))),
                         errhint("Give an interval from " INT64_FORMAT " to " INT64_FORMAT " seconds.", least / second,
                                 most / second)));
     return micros;

@@ -17,30 +17,64 @@ struct value {
     static value none() { return {}; }
 };
 
-inline bool equal(const pg_uuid_t& a, const pg_uuid_t& b) { return memcmp(a.data, b.data, UUID_LEN) == 0; }
+inline bool equal(const pg_uuid_t& a, const pg_uuid_t& b) {
+    return memcmp(a.data, b.data, UUID_LEN) == 0;
+}
 bool is_nil(const pg_uuid_t& id);
 char* to_cstring(const pg_uuid_t& id);
 // False when the text is no uuid; raises nothing.
 bool parse_uuid(const char* text, pg_uuid_t& into);
 pg_uuid_t* copy(const pg_uuid_t& id);
 
-inline std::string_view view(const text* t) { return {VARDATA_ANY(t), static_cast<size_t>(VARSIZE_ANY_EXHDR(t))}; }
-inline text* to_text(std::string_view s) { return cstring_to_text_with_len(s.data(), static_cast<int>(s.size())); }
-inline char* to_cstring(std::string_view s) { return pnstrdup(s.data(), s.size()); }
+inline std::string_view view(const text* t) {
+    return {VARDATA_ANY(t), static_cast<size_t>(VARSIZE_ANY_EXHDR(t))};
+}
+inline text* to_text(std::string_view s) {
+    return cstring_to_text_with_len(s.data(), static_cast<int>(s.size()));
+}
+inline char* to_cstring(std::string_view s) {
+    return pnstrdup(s.data(), s.size());
+}
 
-inline value in(const pg_uuid_t& id) { return value::of(UUIDPGetDatum(&id)); }
-inline value in(const pg_uuid_t* id) { return id ? value::of(UUIDPGetDatum(id)) : value::none(); }
-inline value in(const char* s) { return s ? value::of(CStringGetTextDatum(s)) : value::none(); }
-inline value in(std::string_view s) { return value::of(PointerGetDatum(to_text(s))); }
-inline value in(const text* t) { return t ? value::of(PointerGetDatum(t)) : value::none(); }
-inline value in(const Jsonb* j) { return j ? value::of(JsonbPGetDatum(j)) : value::none(); }
-inline value in(const Interval* i) { return i ? value::of(IntervalPGetDatum(i)) : value::none(); }
-inline value in(const ArrayType* a) { return a ? value::of(PointerGetDatum(a)) : value::none(); }
-inline value in(int64 n) { return value::of(Int64GetDatum(n)); }
-inline value in(int n) { return value::of(Int32GetDatum(n)); }
-inline value in(bool b) { return value::of(BoolGetDatum(b)); }
-inline value in_time(TimestampTz t) { return value::of(TimestampTzGetDatum(t)); }
-inline value in_name(const char* name) { return value::of(DirectFunctionCall1(namein, CStringGetDatum(name))); }
+inline value in(const pg_uuid_t& id) {
+    return value::of(UUIDPGetDatum(&id));
+}
+inline value in(const pg_uuid_t* id) {
+    return id ? value::of(UUIDPGetDatum(id)) : value::none();
+}
+inline value in(const char* s) {
+    return s ? value::of(CStringGetTextDatum(s)) : value::none();
+}
+inline value in(std::string_view s) {
+    return value::of(PointerGetDatum(to_text(s)));
+}
+inline value in(const text* t) {
+    return t ? value::of(PointerGetDatum(t)) : value::none();
+}
+inline value in(const Jsonb* j) {
+    return j ? value::of(JsonbPGetDatum(j)) : value::none();
+}
+inline value in(const Interval* i) {
+    return i ? value::of(IntervalPGetDatum(i)) : value::none();
+}
+inline value in(const ArrayType* a) {
+    return a ? value::of(PointerGetDatum(a)) : value::none();
+}
+inline value in(int64 n) {
+    return value::of(Int64GetDatum(n));
+}
+inline value in(int n) {
+    return value::of(Int32GetDatum(n));
+}
+inline value in(bool b) {
+    return value::of(BoolGetDatum(b));
+}
+inline value in_time(TimestampTz t) {
+    return value::of(TimestampTzGetDatum(t));
+}
+inline value in_name(const char* name) {
+    return value::of(DirectFunctionCall1(namein, CStringGetDatum(name)));
+}
 
 // The arguments of a SQL call. The functions are not STRICT: a null where none is allowed raises 22004 naming it.
 class arguments {
@@ -57,7 +91,9 @@ public:
     int integer(int n, const char* name) const { return DatumGetInt32(required(n, name)); }
     bool boolean(int n, const char* name) const { return DatumGetBool(required(n, name)); }
     const Interval* interval(int n, const char* name) const { return DatumGetIntervalP(required(n, name)); }
-    const Interval* interval_or_null(int n) const { return null(n) ? nullptr : DatumGetIntervalP(call_->args[n].value); }
+    const Interval* interval_or_null(int n) const {
+        return null(n) ? nullptr : DatumGetIntervalP(call_->args[n].value);
+    }
     TimestampTz time(int n, const char* name) const { return DatumGetTimestampTz(required(n, name)); }
     Oid oid(int n, const char* name) const { return DatumGetObjectId(required(n, name)); }
     ArrayType* array_or_null(int n) const { return null(n) ? nullptr : DatumGetArrayTypeP(call_->args[n].value); }
@@ -99,7 +135,8 @@ private:
     int count_ = 0;
 };
 
-// Microseconds of an interval of days and smaller units; raises 22023 when it is not within [least, most] or has months.
+// Microseconds of an interval of days and smaller units; raises 22023 when it is not within [least, most] or has
+// months.
 int64 bounded_interval(const Interval* interval, int64 least, int64 most, const char* name);
 constexpr int64 second = USECS_PER_SEC;
 constexpr int64 lease_least = USECS_PER_SEC;

@@ -21,7 +21,8 @@ namespace {
 // locked, or was removed by this transaction, so nobody else writes to its stream.
 void append_event(const char* type, const char* queue, const char* item_id, const char* actor, const Jsonb* payload) {
     const context::origin* from = context::current_origin();
-    const pg_uuid_t stream = from ? from->run : events::lock_stream(events::stream_kind::item, psprintf("%s/%s", queue, item_id));
+    const pg_uuid_t stream =
+        from ? from->run : events::lock_stream(events::stream_kind::item, psprintf("%s/%s", queue, item_id));
     events::event e = events::from_here(stream, type, payload);
     if (actor != nullptr)
         e.actor = actor;
@@ -33,26 +34,34 @@ void append_event(const char* type, const char* queue, const char* item_id, cons
 }
 
 bridge::json_writer& begin_payload(bridge::json_writer& w, const char* queue, const ready::row& r) {
-    return w.object().field("queue", queue).field("item_id", r.item_id).field("attempt", r.attempt).field("claim_token", r.token);
+    return w.object()
+        .field("queue", queue)
+        .field("item_id", r.item_id)
+        .field("attempt", r.attempt)
+        .field("claim_token", r.token);
 }
 
 // Error text is the tenant's: it lives under row security, not in the ready table.
 void record_failure(const char* queue, const ready::row& r, const char* error, bool dead) {
     static bridge::statement record(
-        "insert into sor.item_failures (tenant_id, queue, item_id, attempt, error, failed_at, dead, claim_token, order_value)"
-        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (tenant_id, queue, item_id) do update set attempt = excluded.attempt,"
-        " error = excluded.error, failed_at = excluded.failed_at, dead = excluded.dead, claim_token = excluded.claim_token,"
+        "insert into sor.item_failures (tenant_id, queue, item_id, attempt, error, failed_at, dead, claim_token, "
+        "order_value)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (tenant_id, queue, item_id) do update set attempt = "
+        "excluded.attempt,"
+        " error = excluded.error, failed_at = excluded.failed_at, dead = excluded.dead, claim_token = "
+        "excluded.claim_token,"
         " order_value = excluded.order_value",
         {UUIDOID, TEXTOID, TEXTOID, INT4OID, TEXTOID, TIMESTAMPTZOID, BOOLOID, INT8OID, TEXTOID});
-    record.run(in(context::required_tenant()), in(queue), in(r.item_id), in(r.attempt), in(error), in_time(GetCurrentTimestamp()),
-               in(dead), in(r.token), in(r.order_value));
+    record.run(in(context::required_tenant()), in(queue), in(r.item_id), in(r.attempt), in(error),
+               in_time(GetCurrentTimestamp()), in(dead), in(r.token), in(r.order_value));
 }
 
 // Of an item already removed from the ready table.
 void bury(const char* queue, const ready::row& r, const char* actor, const char* error) {
     record_failure(queue, r, error, true);
     bridge::json_writer payload;
-    append_event("item.dead", queue, r.item_id, actor, begin_payload(payload, queue, r).field("error", error).end().done());
+    append_event("item.dead", queue, r.item_id, actor,
+                 begin_payload(payload, queue, r).field("error", error).end().done());
 }
 
 void require_domain_queue(const char* queue) {
@@ -71,7 +80,8 @@ struct claimed {
 claimed claim(const char* name, const char* worker, int max, int64 lease) {
     require_item_count(max);
     if (*worker == '\0')
-        bridge::raise(code::invalid_parameter, "worker must not be empty", nullptr, "Give the name under which the claims are recorded.");
+        bridge::raise(code::invalid_parameter, "worker must not be empty", nullptr,
+                      "Give the name under which the claims are recorded.");
     const queue* q = find_queue(name);
     for (;;) {
         const ready::taken taken = ready::take(q->name, worker, max, lease, q->max_attempts);
@@ -104,10 +114,13 @@ claimed claim(const char* name, const char* worker, int max, int64 lease) {
 
 void require_item_count(int max) {
     if (max < 1 || max > most_items)
-        bridge::raise(code::invalid_parameter, "max is out of bounds", psprintf("It is %d.", max), psprintf("Give 1 to %d.", most_items));
+        bridge::raise(code::invalid_parameter, "max is out of bounds", psprintf("It is %d.", max),
+                      psprintf("Give 1 to %d.", most_items));
 }
 
-int64 random_backoff(int64 base, int attempt) { return backoff(base, attempt, pg_prng_double(&pg_global_prng_state)); }
+int64 random_backoff(int64 base, int attempt) {
+    return backoff(base, attempt, pg_prng_double(&pg_global_prng_state));
+}
 
 Jsonb* claim_items(const char* name, const char* worker, int max, int64 lease, TimestampTz* until) {
     const claimed c = claim(name, worker, max, lease);
@@ -128,12 +141,14 @@ void complete(const char* name, const char* item_id, int64 token, const Jsonb* r
     require_domain_queue(name);
     const ready::row r = ready::remove_held(name, item_id, token);
     if (r.attempt > 1) {
-        static bridge::statement forget("delete from sor.item_failures where tenant_id = $1 and queue = $2 and item_id = $3",
-                                        {UUIDOID, TEXTOID, TEXTOID});
+        static bridge::statement forget(
+            "delete from sor.item_failures where tenant_id = $1 and queue = $2 and item_id = $3",
+            {UUIDOID, TEXTOID, TEXTOID});
         forget.run(in(context::required_tenant()), in(name), in(item_id));
     }
     bridge::json_writer payload;
-    append_event("item.completed", name, item_id, r.claimed_by, begin_payload(payload, name, r).field("result", result).end().done());
+    append_event("item.completed", name, item_id, r.claimed_by,
+                 begin_payload(payload, name, r).field("result", result).end().done());
 }
 
 void fail(const char* name, const char* item_id, int64 token, const char* error) {
@@ -165,17 +180,24 @@ void release(const char* name, const char* item_id, int64 token, int64 delay) {
 
 void requeue(const char* name, const char* item_id) {
     find_queue(name);
-    static bridge::statement revive("delete from sor.item_failures where tenant_id = $1 and queue = $2 and item_id = $3 and dead"
-                                    " returning claim_token, attempt, order_value",
-                                    {UUIDOID, TEXTOID, TEXTOID});
+    static bridge::statement revive(
+        "delete from sor.item_failures where tenant_id = $1 and queue = $2 and item_id = $3 and dead"
+        " returning claim_token, attempt, order_value",
+        {UUIDOID, TEXTOID, TEXTOID});
     const auto found = revive.run(in(context::required_tenant()), in(name), in(item_id));
     if (found.empty())
-        bridge::raise(code::invalid_state_transition, psprintf("item \"%s\" of queue \"%s\" is not dead", item_id, name), nullptr,
+        bridge::raise(code::invalid_state_transition,
+                      psprintf("item \"%s\" of queue \"%s\" is not dead", item_id, name), nullptr,
                       "sor.item_failures lists the dead items.");
     const int64 token = next_token(found.bigint(0, 1), ready::unix_microseconds(GetCurrentTimestamp()));
     ready::add(name, item_id, nullptr, found.string_or_null(0, 3), token);
     bridge::json_writer payload;
-    payload.object().field("queue", name).field("item_id", item_id).field("attempts", found.integer(0, 2)).field("claim_token", token).end();
+    payload.object()
+        .field("queue", name)
+        .field("item_id", item_id)
+        .field("attempts", found.integer(0, 2))
+        .field("claim_token", token)
+        .end();
     append_event("item.requeued", name, item_id, nullptr, payload.done());
 }
 
@@ -212,7 +234,8 @@ SOR_FUNCTION(claim) {
     char* queue = bridge::to_cstring(bridge::view(a.string(1, "queue")));
     char* worker = bridge::to_cstring(bridge::view(a.string(2, "worker")));
     const int max = a.integer(3, "max");
-    const int64 lease = bridge::bounded_interval(a.interval(4, "lease"), bridge::lease_least, bridge::lease_most, "lease");
+    const int64 lease =
+        bridge::bounded_interval(a.interval(4, "lease"), bridge::lease_least, bridge::lease_most, "lease");
     bridge::rowset rows(fcinfo);
     context::data_plane(tenant, acting(), [&](MemoryContext) {
         const auto c = claim::claim(queue, worker, max, lease);
@@ -226,7 +249,8 @@ SOR_FUNCTION(complete) {
     const bridge::arguments a(fcinfo);
     const settled s(a);
     const Jsonb* result = a.json_or_null(4);
-    context::data_plane(s.tenant, acting(), [&](MemoryContext) { claim::complete(s.queue, s.item_id, s.token, result); });
+    context::data_plane(s.tenant, acting(),
+                        [&](MemoryContext) { claim::complete(s.queue, s.item_id, s.token, result); });
     PG_RETURN_VOID();
 }
 
@@ -249,7 +273,8 @@ SOR_FUNCTION(release) {
 SOR_FUNCTION(extend) {
     const bridge::arguments a(fcinfo);
     const settled s(a);
-    const int64 lease = bridge::bounded_interval(a.interval(4, "lease"), bridge::lease_least, bridge::lease_most, "lease");
+    const int64 lease =
+        bridge::bounded_interval(a.interval(4, "lease"), bridge::lease_least, bridge::lease_most, "lease");
     context::data_plane(s.tenant, acting(), [&](MemoryContext) {
         claim::require_domain_queue(s.queue);
         claim::ready::extend_held(s.queue, s.item_id, s.token, lease);
@@ -268,7 +293,8 @@ SOR_FUNCTION(tenants_with_work) {
             claim::find_queue(queue);
         // A subquery that ends in LIMIT stays one index probe for each tenant.
         static bridge::statement list(
-            "select t.tenant_id, coalesce((select true from sor.ready r where r.tenant_id = t.tenant_id and r.queue = $3 and r.available_at <= $4"
+            "select t.tenant_id, coalesce((select true from sor.ready r where r.tenant_id = t.tenant_id and r.queue = "
+            "$3 and r.available_at <= $4"
             "                               order by r.available_at limit 1), false)"
             "  from sor.tenants t"
             " where $2 or t.tenant_id in (select g.tenant_id from sor.tenant_grants g where g.login = $1)"
@@ -278,12 +304,15 @@ SOR_FUNCTION(tenants_with_work) {
                                         "                and status = 'running' and lease_until <= $3)",
                                         {UUIDOID, TEXTOID, TIMESTAMPTZOID});
         const TimestampTz now = GetCurrentTimestamp();
-        const auto found = list.run(bridge::in_name(GetUserNameFromId(caller, false)), in(superuser_arg(caller)), in(queue), bridge::in_time(now));
+        const auto found = list.run(bridge::in_name(GetUserNameFromId(caller, false)), in(superuser_arg(caller)),
+                                    in(queue), bridge::in_time(now));
         for (uint64 i = 0; i < found.count; ++i) {
             const pg_uuid_t& tenant = found.uuid(i, 1);
-            const bool work = found.boolean(i, 2) || (worker != nullptr && context::administration(tenant, "system", [&](MemoryContext) -> bool {
-                                                          return lapsed.run(in(tenant), in(worker), bridge::in_time(now)).boolean(0, 1);
-                                                      }));
+            const bool work =
+                found.boolean(i, 2) ||
+                (worker != nullptr && context::administration(tenant, "system", [&](MemoryContext) -> bool {
+                     return lapsed.run(in(tenant), in(worker), bridge::in_time(now)).boolean(0, 1);
+                 }));
             if (work)
                 rows.add({found.column(i, 1)});
         }

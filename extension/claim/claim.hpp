@@ -8,7 +8,7 @@
 
 namespace sor::claim {
 
-constexpr int most_items = 1000; // of one claim
+constexpr int most_items = 1000;  // of one claim
 void require_item_count(int max); // 22023 unless 1 to most_items
 
 // The tool's answer: [{item_id, claim_token, attempt, item}]. Within a run (context::current_origin) the claims carry

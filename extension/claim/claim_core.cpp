@@ -4,7 +4,9 @@
 
 namespace sor::claim {
 
-std::int64_t next_token(std::int64_t last, std::int64_t now) { return std::max(last + 1, now); }
+std::int64_t next_token(std::int64_t last, std::int64_t now) {
+    return std::max(last + 1, now);
+}
 
 std::int64_t backoff(std::int64_t base, int attempt, double random) {
     const std::int64_t most = std::max(base, longest_backoff);

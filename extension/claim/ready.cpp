@@ -30,8 +30,10 @@ TimestampTz next_place(TimestampTz now) {
 bool try_lock_order(const pg_uuid_t& tenant, const char* queue, const char* order_value) {
     uint64 hash = hash_bytes_extended(tenant.data, UUID_LEN, 0x736f722e726479);
     hash = hash_bytes_extended(reinterpret_cast<const unsigned char*>(queue), static_cast<int>(strlen(queue)), hash);
-    hash = hash_bytes_extended(reinterpret_cast<const unsigned char*>(order_value), static_cast<int>(strlen(order_value)), hash);
-    // An advisory lock of a class (3) that no SQL function takes, or any session could keep an order_value from all others.
+    hash = hash_bytes_extended(reinterpret_cast<const unsigned char*>(order_value),
+                               static_cast<int>(strlen(order_value)), hash);
+    // An advisory lock of a class (3) that no SQL function takes, or any session could keep an order_value from all
+    // others.
     LOCKTAG tag;
     SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, static_cast<uint32>(hash >> 32), static_cast<uint32>(hash), 3);
     return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
@@ -42,18 +44,20 @@ constexpr TimestampTz in_front = DT_NOBEGIN;
 
 // After a row was removed from that place of its order_value: the next one may be handed out.
 void let_next_pass(const char* queue, const char* order_value, TimestampTz order_at, const char* item_id) {
-    // Waits for whoever is removing that row, or handing it out, and takes the one after it when it is gone. Whether yet
-    // another row is before both does not matter: a claim looks before it hands out.
-    static bridge::statement first("select item_id, available_at = 'infinity' from sor.ready"
-                                   " where tenant_id = $1 and queue = $2 and order_value = $3 and (order_at, item_id) > ($4, $5)"
-                                   " order by order_at, item_id limit 1 for update",
-                                   {UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID});
+    // Waits for whoever is removing that row, or handing it out, and takes the one after it when it is gone. Whether
+    // yet another row is before both does not matter: a claim looks before it hands out.
+    static bridge::statement first(
+        "select item_id, available_at = 'infinity' from sor.ready"
+        " where tenant_id = $1 and queue = $2 and order_value = $3 and (order_at, item_id) > ($4, $5)"
+        " order by order_at, item_id limit 1 for update",
+        {UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID});
     static bridge::statement pass("update sor.ready set available_at = order_at"
                                   " where tenant_id = $1 and queue = $2 and item_id = $3 and available_at = 'infinity'",
                                   {UUIDOID, TEXTOID, TEXTOID});
     const pg_uuid_t& tenant = context::required_tenant();
     bridge::result next;
-    bridge::in_index_order([&] { next = first.run_latest(in(tenant), in(queue), in(order_value), in_time(order_at), in(item_id)); });
+    bridge::in_index_order(
+        [&] { next = first.run_latest(in(tenant), in(queue), in(order_value), in_time(order_at), in(item_id)); });
     if (!next.empty() && next.boolean(0, 2))
         pass.run_latest(in(tenant), in(queue), next.column(0, 1));
     next.free();
@@ -63,7 +67,7 @@ void let_next_pass(const char* queue, const char* order_value, TimestampTz order
 struct candidates {
     row* rows;
     Datum* places; // their tids; an array of keys could be looked up by a scan of the whole queue
-    bool* passes; // may be handed out, as far as its order_value goes
+    bool* passes;  // may be handed out, as far as its order_value goes
     int count;
 };
 
@@ -81,7 +85,8 @@ ArrayType* tid_array(Datum* tids, int count) {
 // it parked.
 int settle_order(const char* queue, candidates& c, int wanted) {
     const auto room = static_cast<size_t>(c.count);
-    auto* keys = static_cast<Datum*>(palloc(sizeof(Datum) * room)); // order values, each once for a row of candidates with it
+    auto* keys =
+        static_cast<Datum*>(palloc(sizeof(Datum) * room)); // order values, each once for a row of candidates with it
     auto* locked = static_cast<bool*>(palloc0(sizeof(bool) * room));
     auto* key_of = static_cast<int*>(palloc(sizeof(int) * room)); // of each candidate; -1: none
     const pg_uuid_t& tenant = context::required_tenant();
@@ -116,17 +121,19 @@ int settle_order(const char* queue, candidates& c, int wanted) {
     for (int i = 0; i < n; ++i)
         first_of[i] = first.string(static_cast<uint64>(i), 1); // the candidates themselves are there, locked
     first.free();
-    // A row is parked only while the first one cannot go unseen: whoever removes that waits for this lock, and then finds
-    // the parked row. One that is just being removed cannot be locked, and its followers are left as they are.
-    static bridge::statement hold("select k.n::int from pg_catalog.unnest($3) with ordinality as k(item_id, n),"
-                                  "  lateral (select from sor.ready r where r.tenant_id = $1 and r.queue = $2 and r.item_id = k.item_id"
-                                  "           limit 1 for key share skip locked) h",
-                                  {UUIDOID, TEXTOID, TEXTARRAYOID});
+    // A row is parked only while the first one cannot go unseen: whoever removes that waits for this lock, and then
+    // finds the parked row. One that is just being removed cannot be locked, and its followers are left as they are.
+    static bridge::statement hold(
+        "select k.n::int from pg_catalog.unnest($3) with ordinality as k(item_id, n),"
+        "  lateral (select from sor.ready r where r.tenant_id = $1 and r.queue = $2 and r.item_id = k.item_id"
+        "           limit 1 for key share skip locked) h",
+        {UUIDOID, TEXTOID, TEXTARRAYOID});
     auto* held = static_cast<bool*>(palloc0(sizeof(bool) * room));
     auto* asked = static_cast<int*>(palloc(sizeof(int) * room));
     int to_hold = 0;
     for (int i = 0; i < c.count; ++i)
-        if (key_of[i] >= 0 && strcmp(first_of[key_of[i]], c.rows[i].item_id) != 0 && (to_hold == 0 || asked[to_hold - 1] != key_of[i])) {
+        if (key_of[i] >= 0 && strcmp(first_of[key_of[i]], c.rows[i].item_id) != 0 &&
+            (to_hold == 0 || asked[to_hold - 1] != key_of[i])) {
             keys[to_hold] = CStringGetTextDatum(first_of[key_of[i]]);
             asked[to_hold++] = key_of[i];
         }
@@ -147,7 +154,8 @@ int settle_order(const char* queue, candidates& c, int wanted) {
             behind[parked++] = c.places[i];
     }
     if (parked > 0) {
-        static bridge::statement park("update sor.ready set available_at = 'infinity' where ctid = any ($1)", {TIDARRAYOID});
+        static bridge::statement park("update sor.ready set available_at = 'infinity' where ctid = any ($1)",
+                                      {TIDARRAYOID});
         park.run(in(tid_array(behind, parked)));
     }
     return parked;
@@ -155,7 +163,9 @@ int settle_order(const char* queue, candidates& c, int wanted) {
 
 } // namespace
 
-int64 unix_microseconds(TimestampTz t) { return t + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY; }
+int64 unix_microseconds(TimestampTz t) {
+    return t + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+}
 
 ArrayType* text_array(Datum* texts, bool* nulls, int count) {
     int dimensions[1] = {count};
@@ -174,7 +184,8 @@ taken take(const char* queue, const char* worker, int max, int64 lease, int max_
                                  {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT4OID});
     static bridge::statement hand_out(
         "update sor.ready set claim_token = greatest(claim_token + 1, $2), attempt = attempt + 1, available_at = $3,"
-        "   claimed_by = $4, run_id = $5, order_at = case when order_value is not null then '-infinity'::timestamptz end"
+        "   claimed_by = $4, run_id = $5, order_at = case when order_value is not null then '-infinity'::timestamptz "
+        "end"
         " where ctid = any ($1)",
         {TIDARRAYOID, INT8OID, TIMESTAMPTZOID, TEXTOID, UUIDOID});
     const pg_uuid_t& tenant = context::required_tenant();
@@ -193,7 +204,8 @@ taken take(const char* queue, const char* worker, int max, int64 lease, int max_
         bool ordered = false;
         int given_up = 0;
         for (uint64 i = 0; i < n; ++i) {
-            row r = {found.string(i, 1), found.bigint(i, 2), found.integer(i, 3), found.string_or_null(i, 4), found.string_or_null(i, 5)};
+            row r = {found.string(i, 1), found.bigint(i, 2), found.integer(i, 3), found.string_or_null(i, 4),
+                     found.string_or_null(i, 5)};
             if (r.attempt >= max_attempts) {
                 remove(queue, r.item_id);
                 auto* kept = static_cast<row*>(palloc(sizeof(row)));
@@ -223,7 +235,8 @@ taken take(const char* queue, const char* worker, int max, int64 lease, int max_
             const auto done = hand_out.run(in(tid_array(c.places, handed)), in(stamp), in_time(out.until), in(worker),
                                            in(from ? &from->run : nullptr));
             if (done.count != static_cast<uint64>(handed))
-                elog(ERROR, "%d rows of queue \"%s\" were locked, " UINT64_FORMAT " handed out", handed, queue, done.count);
+                elog(ERROR, "%d rows of queue \"%s\" were locked, " UINT64_FORMAT " handed out", handed, queue,
+                     done.count);
         }
         // Nothing was moved out of the way: all there is was seen, or what is left waits for transactions in flight.
         if (parked + given_up == 0 && (n < static_cast<size_t>(limit) || limit == most_looked_at))
@@ -234,13 +247,15 @@ taken take(const char* queue, const char* worker, int max, int64 lease, int max_
 }
 
 void raise_lost(const char* queue, const char* item_id, int64 token) {
-    static bridge::statement find("select claim_token, claimed_by, available_at::text, available_at = 'infinity' from sor.ready"
-                                  " where tenant_id = $1 and queue = $2 and item_id = $3",
-                                  {UUIDOID, TEXTOID, TEXTOID});
+    static bridge::statement find(
+        "select claim_token, claimed_by, available_at::text, available_at = 'infinity' from sor.ready"
+        " where tenant_id = $1 and queue = $2 and item_id = $3",
+        {UUIDOID, TEXTOID, TEXTOID});
     const auto found = find.run_latest(in(context::required_tenant()), in(queue), in(item_id));
     const char* why = "It is not in the queue: it was completed or is dead, or its row was deleted.";
     if (found.empty()) {
-        static bridge::statement known("select $1 = 'outbox' or exists (select from sor.queues where name = $1)", {TEXTOID});
+        static bridge::statement known("select $1 = 'outbox' or exists (select from sor.queues where name = $1)",
+                                       {TEXTOID});
         if (!known.run(in(queue)).boolean(0, 1))
             bridge::raise(code::not_registered, psprintf("queue \"%s\" is not registered", queue), nullptr,
                           "Have an operator call sor.register_queue.");
@@ -258,7 +273,8 @@ bool try_remove_held(const char* queue, const char* item_id, int64 token, row& r
                                     " and claim_token = $4 and claimed_by is not null and available_at > $5"
                                     " returning attempt, order_value, claimed_by",
                                     {UUIDOID, TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID});
-    const auto found = remove.run(in(context::required_tenant()), in(queue), in(item_id), in(token), in_time(GetCurrentTimestamp()));
+    const auto found =
+        remove.run(in(context::required_tenant()), in(queue), in(item_id), in(token), in_time(GetCurrentTimestamp()));
     if (found.empty())
         return false;
     removed = {pstrdup(item_id), token, found.integer(0, 1), found.string_or_null(0, 2), found.string(0, 3)};
@@ -293,14 +309,17 @@ void extend_held(const char* queue, const char* item_id, int64 token, int64 leas
                                     " and claim_token = $4 and claimed_by is not null and available_at > $5",
                                     {UUIDOID, TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID});
     const TimestampTz now = GetCurrentTimestamp();
-    if (extend.run(in(context::required_tenant()), in(queue), in(item_id), in(token), in_time(now), in_time(now + lease)).count == 0)
+    if (extend
+            .run(in(context::required_tenant()), in(queue), in(item_id), in(token), in_time(now), in_time(now + lease))
+            .count == 0)
         raise_lost(queue, item_id, token);
 }
 
 void put_back(const char* queue, const char* item_id, TimestampTz available_at, int attempt) {
-    static bridge::statement put("update sor.ready set available_at = $4, attempt = $5, claimed_by = null, run_id = null"
-                                 " where tenant_id = $1 and queue = $2 and item_id = $3",
-                                 {UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT4OID});
+    static bridge::statement put(
+        "update sor.ready set available_at = $4, attempt = $5, claimed_by = null, run_id = null"
+        " where tenant_id = $1 and queue = $2 and item_id = $3",
+        {UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT4OID});
     put.run(in(context::required_tenant()), in(queue), in(item_id), in_time(available_at), in(attempt));
 }
 
@@ -317,10 +336,12 @@ bool remove(const char* queue, const char* item_id) {
     return true;
 }
 
-void add(const char* queue, const char* item_id, const TimestampTz* available_at, const char* order_value, int64 token) {
-    static bridge::statement add("insert into sor.ready (tenant_id, queue, item_id, available_at, claim_token, order_value, order_at)"
-                                 " values ($1, $2, $3, $4, $5, $6, $7)",
-                                 {UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID, TEXTOID, TIMESTAMPTZOID});
+void add(const char* queue, const char* item_id, const TimestampTz* available_at, const char* order_value,
+         int64 token) {
+    static bridge::statement add(
+        "insert into sor.ready (tenant_id, queue, item_id, available_at, claim_token, order_value, order_at)"
+        " values ($1, $2, $3, $4, $5, $6, $7)",
+        {UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID, TEXTOID, TIMESTAMPTZOID});
     const TimestampTz now = GetCurrentTimestamp();
     const bool later = available_at != nullptr && *available_at > now;
     const TimestampTz from = later ? *available_at : now;
@@ -331,37 +352,42 @@ void add(const char* queue, const char* item_id, const TimestampTz* available_at
 void add_many(const char* queue, ArrayType* tenants, ArrayType* item_ids, ArrayType* order_values, int count) {
     const TimestampTz now = GetCurrentTimestamp();
     if (order_values == nullptr) {
-        static bridge::statement add("insert into sor.ready (tenant_id, queue, item_id, available_at)"
-                                     " select i.tenant_id, $1, i.item_id, $4"
-                                     "   from rows from (pg_catalog.unnest($2), pg_catalog.unnest($3)) as i(tenant_id, item_id)"
-                                     " on conflict (tenant_id, queue, item_id) do nothing",
-                                     {TEXTOID, UUIDARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID});
+        static bridge::statement add(
+            "insert into sor.ready (tenant_id, queue, item_id, available_at)"
+            " select i.tenant_id, $1, i.item_id, $4"
+            "   from rows from (pg_catalog.unnest($2), pg_catalog.unnest($3)) as i(tenant_id, item_id)"
+            " on conflict (tenant_id, queue, item_id) do nothing",
+            {TEXTOID, UUIDARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID});
         add.run(in(queue), in(tenants), in(item_ids), in_time(now));
         return;
     }
-    // The later ones of an order_value are parked at once. That is safe only behind a row of the same statement: whoever
-    // sees these sees that one, and lets them pass when it goes. Behind any other row it might already be gone.
+    // The later ones of an order_value are parked at once. That is safe only behind a row of the same statement:
+    // whoever sees these sees that one, and lets them pass when it goes. Behind any other row it might already be gone.
     static bridge::statement add(
         "insert into sor.ready (tenant_id, queue, item_id, available_at, order_value, order_at)"
         " select i.tenant_id, $1, i.item_id, case when i.place > 1 then 'infinity' else $5 end, i.order_value,"
         "        case when i.order_value is not null then $6 + i.n * interval '1 microsecond' end"
         "   from (select tenant_id, item_id, order_value, n,"
-        "                case when order_value is not null then row_number() over (partition by tenant_id, order_value order by n) end as place"
-        "           from rows from (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4)) with ordinality"
+        "                case when order_value is not null then row_number() over (partition by tenant_id, order_value "
+        "order by n) end as place"
+        "           from rows from (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4)) with "
+        "ordinality"
         "             as given(tenant_id, item_id, order_value, n)) i"
         " on conflict (tenant_id, queue, item_id) do nothing",
         {TEXTOID, UUIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID});
     const TimestampTz place = next_place(now);
     for (int i = 0; i < count; ++i)
         next_place(now);
-    if (add.run(in(queue), in(tenants), in(item_ids), in(order_values), in_time(now), in_time(place)).count == static_cast<uint64>(count))
+    if (add.run(in(queue), in(tenants), in(item_ids), in(order_values), in_time(now), in_time(place)).count ==
+        static_cast<uint64>(count))
         return;
     // Some were there already, maybe the first of an order_value; then none of it may stay parked.
-    static bridge::statement unpark("update sor.ready r set available_at = r.order_at"
-                                    "  from rows from (pg_catalog.unnest($2), pg_catalog.unnest($3)) as i(tenant_id, item_id)"
-                                    " where r.tenant_id = i.tenant_id and r.queue = $1 and r.item_id = i.item_id"
-                                    "   and r.available_at = 'infinity'",
-                                    {TEXTOID, UUIDARRAYOID, TEXTARRAYOID});
+    static bridge::statement unpark(
+        "update sor.ready r set available_at = r.order_at"
+        "  from rows from (pg_catalog.unnest($2), pg_catalog.unnest($3)) as i(tenant_id, item_id)"
+        " where r.tenant_id = i.tenant_id and r.queue = $1 and r.item_id = i.item_id"
+        "   and r.available_at = 'infinity'",
+        {TEXTOID, UUIDARRAYOID, TEXTARRAYOID});
     unpark.run(in(queue), in(tenants), in(item_ids));
 }
 

@@ -33,8 +33,12 @@ bool only_we_set(char** value, void**, GucSource source) {
     return false;
 }
 
-void assign_tenant(const char* value, void*) { tenant_now.set = bridge::parse_uuid(value, tenant_now.id); }
-void assign_user(const char* value, void*) { user_now.set = bridge::parse_uuid(value, user_now.id); }
+void assign_tenant(const char* value, void*) {
+    tenant_now.set = bridge::parse_uuid(value, tenant_now.id);
+}
+void assign_user(const char* value, void*) {
+    user_now.set = bridge::parse_uuid(value, user_now.id);
+}
 
 // The tenant this transaction was opened for. Kept beside the setting, which who may set it may also RESET (before
 // PostgreSQL 16): that must not let a second tenant in.
@@ -49,13 +53,9 @@ bool hold_cursor_possible = false;
 void set_local(const char* name, const char* value, GucAction action) {
     setting_now = true;
     PG_TRY();
-    {
-        set_config_option(name, value, PGC_SUSET, PGC_S_SESSION, action, true, 0, false);
-    }
+    { set_config_option(name, value, PGC_SUSET, PGC_S_SESSION, action, true, 0, false); }
     PG_FINALLY();
-    {
-        setting_now = false;
-    }
+    { setting_now = false; }
     PG_END_TRY();
 }
 
@@ -90,7 +90,8 @@ int depth = 0;
 
 void push(const pg_uuid_t* tenant) {
     if (depth == deepest)
-        ereport(ERROR, (errcode(ERRCODE_STATEMENT_TOO_COMPLEX), errmsg("calls of sor functions are nested too deeply")));
+        ereport(ERROR,
+                (errcode(ERRCODE_STATEMENT_TOO_COMPLEX), errmsg("calls of sor functions are nested too deeply")));
     frames[depth].has_tenant = tenant != nullptr;
     frames[depth].has_origin = false;
     if (tenant != nullptr)
@@ -148,7 +149,9 @@ bool is_temporary(const RangeVar* name, OnCommitAction at_commit) {
     return at_commit != ONCOMMIT_DROP && at_commit != ONCOMMIT_DELETE_ROWS &&
            (name->relpersistence == RELPERSISTENCE_TEMP || isTempNamespace(RangeVarGetCreationNamespace(name)));
 }
-bool is_temporary(const IntoClause* into) { return is_temporary(into->rel, into->onCommit); }
+bool is_temporary(const IntoClause* into) {
+    return is_temporary(into->rel, into->onCommit);
+}
 
 bool is_analyze(const ExplainStmt* explain) {
     bool analyze = false;
@@ -200,8 +203,10 @@ void refuse_hold_cursors() {
 bool firing_deferred = false; // true only while fire_deferred_triggers runs
 
 void refuse_deferring(const Node* statement) {
-    if (firing_deferred && IsA(statement, ConstraintsSetStmt) && reinterpret_cast<const ConstraintsSetStmt*>(statement)->deferred)
-        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("constraints cannot be deferred by a deferred trigger now"),
+    if (firing_deferred && IsA(statement, ConstraintsSetStmt) &&
+        reinterpret_cast<const ConstraintsSetStmt*>(statement)->deferred)
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("constraints cannot be deferred by a deferred trigger now"),
                         errdetail("It would fire again after the role that queued it is gone."),
                         errhint("Leave SET CONSTRAINTS out of deferred triggers.")));
 }
@@ -224,8 +229,9 @@ void utility_hook(PlannedStmt* statement, const char* text, bool read_only_tree,
 // ---------------------------------------------------------------- grants
 
 [[noreturn]] void not_granted(const char* what, Oid caller) {
-    bridge::raise(code::tenant_not_granted, psprintf("role \"%s\" was not granted %s", GetUserNameFromId(caller, false), what),
-                  nullptr, "An operator grants it with sor.grant_tenant(login, tenant_id, user_ids, actor_kinds).");
+    bridge::raise(code::tenant_not_granted,
+                  psprintf("role \"%s\" was not granted %s", GetUserNameFromId(caller, false), what), nullptr,
+                  "An operator grants it with sor.grant_tenant(login, tenant_id, user_ids, actor_kinds).");
 }
 
 struct authority {
@@ -235,11 +241,12 @@ struct authority {
 };
 
 void require_user_of_tenant(const pg_uuid_t& tenant, const pg_uuid_t& user) {
-    static bridge::statement find("select exists (select from sor.users where tenant_id = $1 and id = $2)", {UUIDOID, UUIDOID});
+    static bridge::statement find("select exists (select from sor.users where tenant_id = $1 and id = $2)",
+                                  {UUIDOID, UUIDOID});
     if (!find.run_latest(in(tenant), in(user)).boolean(0, 1))
         bridge::raise(code::tenant_not_granted,
-                      psprintf("tenant %s has no user %s", bridge::to_cstring(tenant), bridge::to_cstring(user)), nullptr,
-                      "See sor.granted_users(tenant_id).");
+                      psprintf("tenant %s has no user %s", bridge::to_cstring(tenant), bridge::to_cstring(user)),
+                      nullptr, "See sor.granted_users(tenant_id).");
 }
 
 bool is_known_kind(const char* kind) {
@@ -262,22 +269,22 @@ authority check_grant(Oid caller, const pg_uuid_t& tenant, const identity& who) 
             out.actor_kind = "agent";
         return out;
     }
-    static bridge::statement probe(
-        "select user_ids is null,"
-        "       $3 is null or user_ids is null or $3 = any (user_ids),"
-        "       case when pg_catalog.cardinality(user_ids) = 1 then user_ids[1] end,"
-        "       $4 is null or $4 = any (actor_kinds),"
-        "       case when pg_catalog.cardinality(actor_kinds) = 1 then actor_kinds[1] end"
-        "  from sor.tenant_grants where login = $1 and tenant_id = $2",
-        {NAMEOID, UUIDOID, UUIDOID, TEXTOID});
+    static bridge::statement probe("select user_ids is null,"
+                                   "       $3 is null or user_ids is null or $3 = any (user_ids),"
+                                   "       case when pg_catalog.cardinality(user_ids) = 1 then user_ids[1] end,"
+                                   "       $4 is null or $4 = any (actor_kinds),"
+                                   "       case when pg_catalog.cardinality(actor_kinds) = 1 then actor_kinds[1] end"
+                                   "  from sor.tenant_grants where login = $1 and tenant_id = $2",
+                                   {NAMEOID, UUIDOID, UUIDOID, TEXTOID});
     const bool system = out.actor_kind != nullptr && strcmp(out.actor_kind, "system") == 0;
     // The latest, so that a revocation holds at once, under REPEATABLE READ too.
     const auto grant = probe.run_latest(bridge::in_name(GetUserNameFromId(caller, false)), in(tenant), in(out.user),
-                                 in(system ? nullptr : out.actor_kind));
+                                        in(system ? nullptr : out.actor_kind));
     if (grant.empty())
         not_granted(psprintf("tenant %s", bridge::to_cstring(tenant)), caller);
     if (!grant.boolean(0, 2))
-        not_granted(psprintf("user %s of tenant %s", bridge::to_cstring(*out.user), bridge::to_cstring(tenant)), caller);
+        not_granted(psprintf("user %s of tenant %s", bridge::to_cstring(*out.user), bridge::to_cstring(tenant)),
+                    caller);
     if (!grant.boolean(0, 4))
         not_granted(psprintf("actor kind %s in tenant %s", out.actor_kind, bridge::to_cstring(tenant)), caller);
     out.user_is_granted = !grant.boolean(0, 1);
@@ -293,10 +300,11 @@ authority check_grant(Oid caller, const pg_uuid_t& tenant, const identity& who) 
     if (out.actor_kind == nullptr) {
         char* only = grant.string_or_null(0, 5);
         if (only == nullptr)
-            bridge::raise(code::tenant_not_granted,
-                          psprintf("role \"%s\" must say which kind of actor it is", GetUserNameFromId(caller, false)),
-                          psprintf("Its grant in tenant %s names several kinds.", bridge::to_cstring(tenant)),
-                          "Call sor.set_context(tenant_id, user_id, actor_kind) first, or have an operator grant a single kind.");
+            bridge::raise(
+                code::tenant_not_granted,
+                psprintf("role \"%s\" must say which kind of actor it is", GetUserNameFromId(caller, false)),
+                psprintf("Its grant in tenant %s names several kinds.", bridge::to_cstring(tenant)),
+                "Call sor.set_context(tenant_id, user_id, actor_kind) first, or have an operator grant a single kind.");
         out.actor_kind = only;
     }
     return out;
@@ -306,12 +314,24 @@ authority check_grant(Oid caller, const pg_uuid_t& tenant, const identity& who) 
 
 // ---------------------------------------------------------------- interface
 
-const pg_uuid_t* current_tenant() { return tenant_now.set ? &tenant_now.id : nullptr; }
-const pg_uuid_t* current_user_id() { return user_now.set ? &user_now.id : nullptr; }
-const char* current_actor_kind() { return *actor_kind_setting != '\0' ? actor_kind_setting : nullptr; }
-bool inside_entry() { return depth > 0; }
-const char* caller_name() { return GetUserNameFromId(depth > 0 ? frames[0].caller : GetUserId(), false); }
-bool caller_is_superuser() { return superuser_arg(depth > 0 ? frames[0].caller : GetUserId()); }
+const pg_uuid_t* current_tenant() {
+    return tenant_now.set ? &tenant_now.id : nullptr;
+}
+const pg_uuid_t* current_user_id() {
+    return user_now.set ? &user_now.id : nullptr;
+}
+const char* current_actor_kind() {
+    return *actor_kind_setting != '\0' ? actor_kind_setting : nullptr;
+}
+bool inside_entry() {
+    return depth > 0;
+}
+const char* caller_name() {
+    return GetUserNameFromId(depth > 0 ? frames[0].caller : GetUserId(), false);
+}
+bool caller_is_superuser() {
+    return superuser_arg(depth > 0 ? frames[0].caller : GetUserId());
+}
 
 const pg_uuid_t& required_tenant() {
     if (!tenant_now.set)
@@ -352,9 +372,7 @@ void fire_deferred_triggers() {
         AfterTriggerSetState(&all);
     }
     PG_FINALLY();
-    {
-        firing_deferred = outer;
-    }
+    { firing_deferred = outer; }
     PG_END_TRY();
     detail::undo_settings(level);
 }
@@ -400,24 +418,25 @@ void require_harmless_owner(Oid owner, const char* what) {
 void require_member_of(Oid role, const char* why) {
     const Oid caller = depth > 0 ? frames[depth - 1].caller : GetUserId();
     if (!has_privs_of_role(caller, role))
-        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-                        errmsg("role \"%s\" is no member of role \"%s\"", GetUserNameFromId(caller, false),
-                               GetUserNameFromId(role, false)),
-                        errdetail("%s", why),
-                        errhint("GRANT %s TO %s, or let a member do it.", quote_identifier(GetUserNameFromId(role, false)),
-                                quote_identifier(GetUserNameFromId(caller, false)))));
+        ereport(ERROR,
+                (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                 errmsg("role \"%s\" is no member of role \"%s\"", GetUserNameFromId(caller, false),
+                        GetUserNameFromId(role, false)),
+                 errdetail("%s", why),
+                 errhint("GRANT %s TO %s, or let a member do it.", quote_identifier(GetUserNameFromId(role, false)),
+                         quote_identifier(GetUserNameFromId(caller, false)))));
 }
 
 detail::switched detail::open_tenant(const pg_uuid_t& tenant, const identity& who) {
     const switched saved = remember();
     const pg_uuid_t* belongs = tenant_now.set ? &tenant_now.id : opened.set ? &opened.tenant : nullptr;
     if (belongs != nullptr && !bridge::equal(*belongs, tenant))
-        bridge::raise(code::context_already_set,
-                      psprintf("this transaction belongs to tenant %s", bridge::to_cstring(*belongs)),
-                      psprintf("Tenant %s was asked for.", bridge::to_cstring(tenant)),
-                      "Use one transaction for each tenant.");
+        bridge::raise(
+            code::context_already_set, psprintf("this transaction belongs to tenant %s", bridge::to_cstring(*belongs)),
+            psprintf("Tenant %s was asked for.", bridge::to_cstring(tenant)), "Use one transaction for each tenant.");
     if (bridge::is_nil(tenant))
-        bridge::raise(code::invalid_parameter, "the nil uuid is no tenant", nullptr, "Give the tenant_id of a row in sor.tenants.");
+        bridge::raise(code::invalid_parameter, "the nil uuid is no tenant", nullptr,
+                      "Give the tenant_id of a row in sor.tenants.");
 
     // Inside an entry point the outer call's authority counts: a tool may enqueue for the user it was called for.
     const bool inherited =
@@ -452,7 +471,9 @@ detail::switched detail::open_tenant(const pg_uuid_t& tenant, const identity& wh
 
 detail::switched detail::open_as(const pg_uuid_t& tenant, const char* actor_kind) {
     const switched saved = remember();
-    set_all(tenant, user_now.set && tenant_now.set && bridge::equal(tenant_now.id, tenant) ? bridge::copy(user_now.id) : nullptr,
+    set_all(tenant,
+            user_now.set && tenant_now.set && bridge::equal(tenant_now.id, tenant) ? bridge::copy(user_now.id)
+                                                                                   : nullptr,
             actor_kind, GUC_ACTION_SAVE);
     push(&tenant);
     become_engine();
@@ -471,18 +492,26 @@ void detail::close(const switched& saved) {
     SetUserIdAndSecContext(saved.user, saved.security);
 }
 
-int detail::save_settings() { return NewGUCNestLevel(); }
+int detail::save_settings() {
+    return NewGUCNestLevel();
+}
 
 // Called when nothing failed; an error drops the level with its (sub)transaction.
-void detail::restore_settings(int level) { AtEOXact_GUC(true, level); }
+void detail::restore_settings(int level) {
+    AtEOXact_GUC(true, level);
+}
 // Undoes what was set for the rest of the transaction, too.
-void detail::undo_settings(int level) { AtEOXact_GUC(false, level); }
+void detail::undo_settings(int level) {
+    AtEOXact_GUC(false, level);
+}
 void detail::drop_settings(int level, bool was_open) {
     undo_settings(level);
     opened.set = opened.set && was_open;
 }
 
-bool detail::is_open() { return opened.set; }
+bool detail::is_open() {
+    return opened.set;
+}
 
 } // namespace sor::context
 
@@ -498,7 +527,8 @@ __attribute__((visibility("default"))) void _PG_init(void);
 static void define(const char* name, const char* what, char** variable, GucStringAssignHook assign) {
     // Not GUC_NO_RESET, which 16 has: it would forbid setting for the length of a function, as administration() does.
     constexpr int flags = GUC_NO_RESET_ALL | GUC_DISALLOW_IN_FILE | GUC_NOT_IN_SAMPLE;
-    DefineCustomStringVariable(name, what, nullptr, variable, "", PGC_SUSET, flags, context::only_we_set, assign, nullptr);
+    DefineCustomStringVariable(name, what, nullptr, variable, "", PGC_SUSET, flags, context::only_we_set, assign,
+                               nullptr);
 }
 
 void _PG_init(void) {
@@ -555,10 +585,11 @@ SOR_FUNCTION(granted_tenants) {
     const char* login = GetUserNameFromId(caller, false);
     const bool all = superuser_arg(caller);
     context::as_engine([&](MemoryContext) {
-        static bridge::statement list("select t.tenant_id, t.name from sor.tenants t"
-                                      " where $2 or t.tenant_id in (select g.tenant_id from sor.tenant_grants g where g.login = $1)"
-                                      " order by t.name",
-                                      {NAMEOID, BOOLOID});
+        static bridge::statement list(
+            "select t.tenant_id, t.name from sor.tenants t"
+            " where $2 or t.tenant_id in (select g.tenant_id from sor.tenant_grants g where g.login = $1)"
+            " order by t.name",
+            {NAMEOID, BOOLOID});
         const auto found = list.run(bridge::in_name(login), bridge::in(all));
         for (uint64 i = 0; i < found.count; ++i)
             rows.add({found.column(i, 1), found.column(i, 2)});
@@ -589,13 +620,14 @@ void protect(Oid relid, const char* column_name) {
     const char* column = quote_identifier(column_name);
     const AttrNumber number = get_attnum(relid, column_name);
     if (number == InvalidAttrNumber || get_atttype(relid, number) != UUIDOID)
-        bridge::raise(code::invalid_parameter, psprintf("table %s has no uuid column %s", get_rel_name(relid), column), nullptr,
-                      "Give the table a column tenant_id uuid.");
+        bridge::raise(code::invalid_parameter, psprintf("table %s has no uuid column %s", get_rel_name(relid), column),
+                      nullptr, "Give the table a column tenant_id uuid.");
     const char* table = bridge::qualified_name(relid);
     static bridge::statement state(
         "select c.relrowsecurity and c.relforcerowsecurity, a.attnotnull, a.atthasdef, p.oid is not null,"
         "       p.polcmd = '*' and p.polpermissive and p.polroles = '{0}'"
-        "         and pg_catalog.pg_get_expr(p.polqual, c.oid) = $3 and pg_catalog.pg_get_expr(p.polwithcheck, c.oid) = $3,"
+        "         and pg_catalog.pg_get_expr(p.polqual, c.oid) = $3 and pg_catalog.pg_get_expr(p.polwithcheck, c.oid) "
+        "= $3,"
         "       exists (select from pg_catalog.pg_index i"
         "                where i.indrelid = c.oid and i.indkey[0] = a.attnum and i.indpred is null),"
         "       (select pg_catalog.string_agg(o.polname, ', ' order by o.polname) from pg_catalog.pg_policy o"
@@ -614,12 +646,13 @@ void protect(Oid relid, const char* column_name) {
     if (!now.boolean(0, 2))
         bridge::execute_text(psprintf("alter table %s alter column %s set not null", table, column));
     if (!now.boolean(0, 3))
-        bridge::execute_text(psprintf("alter table %s alter column %s set default sor.current_tenant()", table, column));
+        bridge::execute_text(
+            psprintf("alter table %s alter column %s set default sor.current_tenant()", table, column));
     if (has_policy && !is_right)
         bridge::execute_text(psprintf("drop policy tenant_isolation on %s", table));
     if (!is_right)
-        bridge::execute_text(psprintf("create policy tenant_isolation on %s for all using %s with check %s", table, isolation,
-                                      isolation));
+        bridge::execute_text(psprintf("create policy tenant_isolation on %s for all using %s with check %s", table,
+                                      isolation, isolation));
     if (!now.boolean(0, 6))
         ereport(WARNING, (errmsg("no index of table %s leads with column %s", table, column),
                           errhint("Let its primary key begin with %s.", column)));

@@ -12,20 +12,20 @@
 
 namespace sor::context {
 
-const pg_uuid_t* current_tenant();   // null: none
-const pg_uuid_t* current_user_id();  // null: none
-const char* current_actor_kind();    // null: none
-const char* caller_name();           // the role that made the outermost call now running
+const pg_uuid_t* current_tenant();  // null: none
+const pg_uuid_t* current_user_id(); // null: none
+const char* current_actor_kind();   // null: none
+const char* caller_name();          // the role that made the outermost call now running
 bool caller_is_superuser();
-bool inside_entry();                 // an entry point of ours is on the stack
+bool inside_entry(); // an entry point of ours is on the stack
 
 constexpr pg_uuid_t system_tenant = {}; // of events that belong to no tenant
 
 // What the caller says of itself; the frame checks it against the grant.
 struct identity {
-    const pg_uuid_t* user = nullptr;   // null: the context's user if one is set
-    const char* actor_kind = nullptr;  // null: the context's, else the only kind granted, else agent
-    bool acts = false;                 // writes in a user's name: a grant restricted to users then needs to know which
+    const pg_uuid_t* user = nullptr;  // null: the context's user if one is set
+    const char* actor_kind = nullptr; // null: the context's, else the only kind granted, else agent
+    bool acts = false;                // writes in a user's name: a grant restricted to users then needs to know which
 };
 
 namespace detail {
@@ -129,8 +129,8 @@ auto as_role(Oid role, F&& f) {
     }
 }
 
-// Makes deferred triggers fire now, as the present role: before as_role ends, or at commit the owner's would fire as the
-// caller. Their code can neither put any off again nor leave settings behind. Errors: theirs.
+// Makes deferred triggers fire now, as the present role: before as_role ends, or at commit the owner's would fire as
+// the caller. Their code can neither put any off again nor leave settings behind. Errors: theirs.
 void fire_deferred_triggers();
 // The same before as_role, or the caller's would fire as the owner: as who they would fire as at commit, which within a
 // SECURITY DEFINER function is its caller.

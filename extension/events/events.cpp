@@ -154,29 +154,33 @@ void hash_record(const record& r, const unsigned char* prev_hash, unsigned char*
     pfree(bytes);
 }
 
-const unsigned char* bytes_of(const pg_uuid_t* id) { return id ? id->data : nullptr; }
+const unsigned char* bytes_of(const pg_uuid_t* id) {
+    return id ? id->data : nullptr;
+}
 
 #define EVENT_COLUMNS                                                                                                  \
     "tenant_id, stream_id, seq, id, run_id, turn_no, tool_call_id, message_id, event_type, actor_kind, actor,"         \
     " on_behalf_of, payload, created_at, prev_hash, hash"
 
 constexpr bridge::element_type event_columns[columns] = {
-    bridge::array_of_uuid, bridge::array_of_uuid, bridge::array_of_int8, bridge::array_of_uuid, bridge::array_of_uuid,
-    bridge::array_of_int4, bridge::array_of_uuid, bridge::array_of_uuid, bridge::array_of_text, bridge::array_of_text,
-    bridge::array_of_text, bridge::array_of_uuid, bridge::array_of_jsonb, bridge::array_of_timestamptz,
-    bridge::array_of_bytea, bridge::array_of_bytea};
+    bridge::array_of_uuid,  bridge::array_of_uuid,        bridge::array_of_int8,  bridge::array_of_uuid,
+    bridge::array_of_uuid,  bridge::array_of_int4,        bridge::array_of_uuid,  bridge::array_of_uuid,
+    bridge::array_of_text,  bridge::array_of_text,        bridge::array_of_text,  bridge::array_of_uuid,
+    bridge::array_of_jsonb, bridge::array_of_timestamptz, bridge::array_of_bytea, bridge::array_of_bytea};
 
-constinit bridge::statement insert_statement("insert into sor.agent_events (" EVENT_COLUMNS
-                                   ") values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
-                                   {UUIDOID, UUIDOID, INT8OID, UUIDOID, UUIDOID, INT4OID, UUIDOID, UUIDOID, TEXTOID, TEXTOID,
-                                    TEXTOID, UUIDOID, JSONBOID, TIMESTAMPTZOID, BYTEAOID, BYTEAOID});
+constinit bridge::statement
+    insert_statement("insert into sor.agent_events (" EVENT_COLUMNS
+                     ") values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+                     {UUIDOID, UUIDOID, INT8OID, UUIDOID, UUIDOID, INT4OID, UUIDOID, UUIDOID, TEXTOID, TEXTOID, TEXTOID,
+                      UUIDOID, JSONBOID, TIMESTAMPTZOID, BYTEAOID, BYTEAOID});
 
 void hold(const bridge::value* row, const head& at) {
     const MemoryContext here = MemoryContextSwitchTo(TopTransactionContext);
     if (held_count == held_room) {
         const int room = held_room ? 2 * held_room : 64;
         const Size size = sizeof(held_event) * static_cast<Size>(room);
-        held = static_cast<held_event*>(held ? repalloc_huge(held, size) : MemoryContextAllocHuge(TopTransactionContext, size));
+        held = static_cast<held_event*>(held ? repalloc_huge(held, size)
+                                             : MemoryContextAllocHuge(TopTransactionContext, size));
         held_room = room;
     }
     held_event& e = held[held_count];
@@ -216,10 +220,22 @@ void insert_after(head& h, const event& e) {
     unsigned char hash[hash_size];
     hash_record(r, h.hash, hash);
 
-    const bridge::value row[columns] = {
-        in(tenant), in(e.stream), in(seq), in(id), in(e.run), e.turn_no ? in(e.turn_no) : bridge::value::none(), in(e.tool_call),
-        in(e.message), in(e.type), in(e.actor_kind), in(e.actor), in(e.on_behalf_of), in(payload), bridge::in_time(now),
-        in(bridge::to_bytea(h.hash)), in(bridge::to_bytea(hash))};
+    const bridge::value row[columns] = {in(tenant),
+                                        in(e.stream),
+                                        in(seq),
+                                        in(id),
+                                        in(e.run),
+                                        e.turn_no ? in(e.turn_no) : bridge::value::none(),
+                                        in(e.tool_call),
+                                        in(e.message),
+                                        in(e.type),
+                                        in(e.actor_kind),
+                                        in(e.actor),
+                                        in(e.on_behalf_of),
+                                        in(payload),
+                                        bridge::in_time(now),
+                                        in(bridge::to_bytea(h.hash)),
+                                        in(bridge::to_bytea(hash))};
     h.seq = seq;
     h.id = id;
     memcpy(h.hash, hash, hash_size);
@@ -293,12 +309,16 @@ void close_batch() {
     if (held_count == 0)
         return;
     static bridge::statement insert(
-        "insert into sor.agent_events (" EVENT_COLUMNS ") select * from rows from (pg_catalog.unnest($1), pg_catalog.unnest($2),"
-        " pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7),"
-        " pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10), pg_catalog.unnest($11), pg_catalog.unnest($12),"
+        "insert into sor.agent_events (" EVENT_COLUMNS
+        ") select * from rows from (pg_catalog.unnest($1), pg_catalog.unnest($2),"
+        " pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), "
+        "pg_catalog.unnest($7),"
+        " pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10), pg_catalog.unnest($11), "
+        "pg_catalog.unnest($12),"
         " pg_catalog.unnest($13), pg_catalog.unnest($14), pg_catalog.unnest($15), pg_catalog.unnest($16)) as e",
         {UUIDARRAYOID, UUIDARRAYOID, INT8ARRAYOID, UUIDARRAYOID, UUIDARRAYOID, INT4ARRAYOID, UUIDARRAYOID, UUIDARRAYOID,
-         TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, UUIDARRAYOID, JSONBARRAYOID, TIMESTAMPTZARRAYOID, BYTEAARRAYOID, BYTEAARRAYOID});
+         TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, UUIDARRAYOID, JSONBARRAYOID, TIMESTAMPTZARRAYOID, BYTEAARRAYOID,
+         BYTEAARRAYOID});
     bridge::value arrays[columns];
     for (int c = 0; c < columns; ++c) {
         bridge::array_builder column(event_columns[c], held_count);
@@ -423,7 +443,8 @@ void guard(Oid relid) {
     }
     // ALWAYS: a session in replica mode must not slip past.
     bridge::execute_text(psprintf("alter table %s enable always trigger append_only_rows,"
-                                  " enable always trigger append_only_truncate", table));
+                                  " enable always trigger append_only_truncate",
+                                  table));
 }
 
 } // namespace
@@ -460,7 +481,8 @@ bool drops_extension(const Node* command) {
         static bridge::statement owner("select extowner from pg_catalog.pg_extension where extname = 'sor'", {});
         const auto found = owner.run();
         foreach (cell, reinterpret_cast<const DropOwnedStmt*>(command)->roles)
-            if (!found.empty() && get_rolespec_oid(static_cast<RoleSpec*>(lfirst(cell)), true) == DatumGetObjectId(found.datum(0, 1)))
+            if (!found.empty() &&
+                get_rolespec_oid(static_cast<RoleSpec*>(lfirst(cell)), true) == DatumGetObjectId(found.datum(0, 1)))
                 return true;
     }
     return false;
@@ -481,8 +503,10 @@ SOR_FUNCTION(keep_history) {
         // Every run and every message has events; what row security would hide is an error here, not an empty table.
         static bridge::statement any("select exists (select from sor.agent_events)", {});
         if (any.run().boolean(0, 1))
-            bridge::raise(code::append_only_violation, "extension sor holds history", "Dropping it would drop all runs, events and messages.",
-                          "Dump the database first; then a superuser may ALTER EVENT TRIGGER sor_keep_history DISABLE.");
+            bridge::raise(
+                code::append_only_violation, "extension sor holds history",
+                "Dropping it would drop all runs, events and messages.",
+                "Dump the database first; then a superuser may ALTER EVENT TRIGGER sor_keep_history DISABLE.");
     });
     return PointerGetDatum(nullptr);
 }

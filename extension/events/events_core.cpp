@@ -33,15 +33,20 @@ struct cursor {
     }
 };
 
-constexpr std::size_t optional_size(const unsigned char* id) { return 1 + (id ? uuid_size : 0); }
-constexpr std::size_t string_size(std::string_view s) { return 4 + s.size(); }
+constexpr std::size_t optional_size(const unsigned char* id) {
+    return 1 + (id ? uuid_size : 0);
+}
+constexpr std::size_t string_size(std::string_view s) {
+    return 4 + s.size();
+}
 
 } // namespace
 
 std::size_t encoded_size(const record& e) {
     return 1 + hash_size + 3 * uuid_size + 8 + optional_size(e.run_id) + 1 + (e.turn_no ? 4 : 0) +
            optional_size(e.tool_call_id) + optional_size(e.message_id) + string_size(e.event_type) +
-           string_size(e.actor_kind) + string_size(e.actor) + optional_size(e.on_behalf_of) + string_size(e.payload) + 8;
+           string_size(e.actor_kind) + string_size(e.actor) + optional_size(e.on_behalf_of) + string_size(e.payload) +
+           8;
 }
 
 void encode(const record& e, const unsigned char* prev_hash, unsigned char* out) {

@@ -38,7 +38,8 @@ void flatten(JsonbContainer* object, std::string_view prefix, int levels, fields
     while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE) {
         if (token == WJB_KEY) {
             const auto length = static_cast<size_t>(v.val.string.len);
-            char* joined = psprintf("%.*s%.*s", static_cast<int>(prefix.size()), prefix.data(), v.val.string.len, v.val.string.val);
+            char* joined = psprintf("%.*s%.*s", static_cast<int>(prefix.size()), prefix.data(), v.val.string.len,
+                                    v.val.string.val);
             name = {joined, prefix.size() + length};
         } else if (token == WJB_VALUE) {
             if (v.type == jbvString)
@@ -51,12 +52,14 @@ void flatten(JsonbContainer* object, std::string_view prefix, int levels, fields
                 into.add(psprintf("%.*s#", static_cast<int>(name.size()), name.data()),
                          psprintf("%u", JsonContainerSize(v.val.binary.data)));
             else if (v.type == jbvBinary && levels > 1)
-                flatten(v.val.binary.data, psprintf("%.*s.", static_cast<int>(name.size()), name.data()), levels - 1, into);
+                flatten(v.val.binary.data, psprintf("%.*s.", static_cast<int>(name.size()), name.data()), levels - 1,
+                        into);
         }
     }
 }
 
-text* narrative_of(const bridge::result& rows, uint64 row, int type, int kind, int actor, int user, int turn, int payload) {
+text* narrative_of(const bridge::result& rows, uint64 row, int type, int kind, int actor, int user, int turn,
+                   int payload) {
     auto* flat = static_cast<fields*>(palloc0(sizeof(fields)));
     const Jsonb* json = rows.json(row, payload);
     if (bridge::is_object(json))
@@ -104,7 +107,7 @@ struct verdict {
     int64 events = 0;
     bool bad = false;
     pg_uuid_t stream = {};
-    int64 seq = 0;      // 0: no event of the stream is meant
+    int64 seq = 0; // 0: no event of the stream is meant
     pg_uuid_t id = {};
     char problem[256] = {};
 
@@ -147,7 +150,7 @@ struct told {
 // What the tables say of it. A chain alone cannot show that its end was cut off, or that it is missing altogether.
 struct kept {
     pg_uuid_t stream;
-    char run_status[16];     // empty: there is no such run
+    char run_status[16]; // empty: there is no such run
     int64 turns, ended_turns, ended_calls;
     char message_status[16]; // empty: there is no such message
     bool other;              // a stream of event_streams
@@ -162,7 +165,8 @@ public:
         "   where tenant_id = $1 and ($2 is null or run_id = $2) group by run_id"
         " union all select run_id, 'calls', null, count(*) filter (where status <> 'started'), 0 from sor.tool_calls"
         "   where tenant_id = $1 and ($2 is null or run_id = $2) group by run_id"
-        " union all select id, 'message', status, 0, 0 from sor.outbox where tenant_id = $1 and ($2 is null or run_id = $2)"
+        " union all select id, 'message', status, 0, 0 from sor.outbox where tenant_id = $1 and ($2 is null or run_id "
+        "= $2)"
         " union all select stream_id, 'stream', null, 0, 0 from sor.event_streams where tenant_id = $1 and $2 is null"
         " order by 1";
 
@@ -231,15 +235,18 @@ void compare(const pg_uuid_t& stream, const told& events, const kept& tables, ve
             wrong(psprintf("the run is %s and has no run.%s event", status, status));
     }
     if (tables.turns != events.turns || tables.ended_turns != events.ended_turns)
-        wrong(psprintf("the journal has " INT64_FORMAT " turns and " INT64_FORMAT " ended ones, the events " INT64_FORMAT " and " INT64_FORMAT,
+        wrong(psprintf("the journal has " INT64_FORMAT " turns and " INT64_FORMAT
+                       " ended ones, the events " INT64_FORMAT " and " INT64_FORMAT,
                        tables.turns, tables.ended_turns, events.turns, events.ended_turns));
     if (tables.ended_calls != events.ended_calls)
-        wrong(psprintf("the journal has " INT64_FORMAT " ended tool calls, the events " INT64_FORMAT, tables.ended_calls, events.ended_calls));
+        wrong(psprintf("the journal has " INT64_FORMAT " ended tool calls, the events " INT64_FORMAT,
+                       tables.ended_calls, events.ended_calls));
     if (tables.message_status[0] != '\0') {
         const char* status = tables.message_status;
         if (!events.enqueued)
             wrong("the message has no outbox.enqueued event");
-        else if ((strcmp(status, "dispatched") == 0 && !events.dispatched) || (strcmp(status, "dead") == 0 && !events.dead))
+        else if ((strcmp(status, "dispatched") == 0 && !events.dispatched) ||
+                 (strcmp(status, "dead") == 0 && !events.dead))
             wrong(psprintf("the message is %s and has no outbox.%s event", status, status));
     }
 }
@@ -309,14 +316,16 @@ void conclude(const chain& ended, state& tables, verdict& out) {
 // run null: all of the tenant's. One pass over the events beside one over the tables, both in the order of the streams.
 void verify(const pg_uuid_t& tenant, const pg_uuid_t* run, verdict& out) {
     static bridge::statement all(EVENTS_TO_VERIFY " order by stream_id, seq", {UUIDOID});
-    static bridge::statement some(EVENTS_TO_VERIFY " and stream_id = any ($2) order by stream_id, seq", {UUIDOID, UUIDARRAYOID});
-    static bridge::statement streams_of(
-        "select pg_catalog.array_agg(id) from (select $2 as id union select stream_id from sor.agent_events where tenant_id = $1 and run_id = $2"
-        " union select id from sor.outbox where tenant_id = $1 and run_id = $2) x",
-        {UUIDOID, UUIDOID});
+    static bridge::statement some(EVENTS_TO_VERIFY " and stream_id = any ($2) order by stream_id, seq",
+                                  {UUIDOID, UUIDARRAYOID});
+    static bridge::statement streams_of("select pg_catalog.array_agg(id) from (select $2 as id union select stream_id "
+                                        "from sor.agent_events where tenant_id = $1 and run_id = $2"
+                                        " union select id from sor.outbox where tenant_id = $1 and run_id = $2) x",
+                                        {UUIDOID, UUIDOID});
     static bridge::statement of_tables(state::sql, {UUIDOID, UUIDOID});
 
-    bridge::cursor events = run ? some.open(in(tenant), streams_of.look(in(tenant), in(run)).column(0, 1)) : all.open(in(tenant));
+    bridge::cursor events =
+        run ? some.open(in(tenant), streams_of.look(in(tenant), in(run)).column(0, 1)) : all.open(in(tenant));
     MemoryContext of_batch = AllocSetContextCreate(CurrentMemoryContext, "sor verification", ALLOCSET_DEFAULT_SIZES);
     state tables(of_tables.open(in(tenant), in(run)));
     const MemoryContext outer = MemoryContextSwitchTo(of_batch);
@@ -378,13 +387,47 @@ std::string_view text_of(const bridge::result& rows, int column) {
 // Fills the facts; returns the run's row as jsonb.
 Jsonb* gather(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
     static bridge::statement about_run(
-        "select pg_catalog.to_jsonb(r), r.worker, r.run_key, t.name, u.email, r.status, " UTC_TEXT("r.started_at") ", " UTC_TEXT("r.finished_at")
-        ", pg_catalog.to_char(r.finished_at - r.started_at, 'HH24:MI:SS.MS'), " UTC_TEXT("r.lease_until")
-        ", r.status = 'running' and r.lease_until <= pg_catalog.clock_timestamp(), r.resumptions,"
-        " coalesce(r.error ->> 'message', r.error ->> 'reason', r.error #>> '{}'), r.error ->> 'cancelled_by'"
-        "  from sor.runs r join sor.tenants t using (tenant_id)"
-        "  left join sor.users u on u.tenant_id = r.tenant_id and u.id = r.on_behalf_of"
-        " where r.tenant_id = $1 and r.id = $2",
+        "select pg_catalog.to_jsonb(r), r.worker, r.run_key, t.name, u.email, r.status, " UTC_TEXT(
+            "r.started_at") ", " UTC_TEXT("r.finished_at") ", pg_catalog.to_char(r.finished_at - r.started_at, "
+                                                           "'HH24:MI:SS.MS'), " UTC_TEXT("r.lease_until") ", r.status "
+                                                                                                          "= 'running' "
+                                                                                                          "and "
+                                                                                                          "r.lease_"
+                                                                                                          "until <= "
+                                                                                                          "pg_catalog."
+                                                                                                          "clock_"
+                                                                                                          "timestamp(),"
+                                                                                                          " r."
+                                                                                                          "resumptions,"
+                                                                                                          " coalesce(r."
+                                                                                                          "error ->> "
+                                                                                                          "'message', "
+                                                                                                          "r.error ->> "
+                                                                                                          "'reason', "
+                                                                                                          "r.error #>> "
+                                                                                                          "'{}'), "
+                                                                                                          "r.error ->> "
+                                                                                                          "'cancelled_"
+                                                                                                          "by'"
+                                                                                                          "  from "
+                                                                                                          "sor.runs r "
+                                                                                                          "join "
+                                                                                                          "sor.tenants "
+                                                                                                          "t using "
+                                                                                                          "(tenant_id)"
+                                                                                                          "  left join "
+                                                                                                          "sor.users u "
+                                                                                                          "on "
+                                                                                                          "u.tenant_id "
+                                                                                                          "= "
+                                                                                                          "r.tenant_id "
+                                                                                                          "and u.id = "
+                                                                                                          "r.on_behalf_"
+                                                                                                          "of"
+                                                                                                          " where "
+                                                                                                          "r.tenant_id "
+                                                                                                          "= $1 and "
+                                                                                                          "r.id = $2",
         {UUIDOID, UUIDOID});
     const auto r = about_run.look(in(tenant), in(run));
     if (r.empty())
@@ -413,10 +456,11 @@ Jsonb* gather(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
     f.finished_turns = turns.bigint(0, 2);
     f.open_turn = turns.integer(0, 3);
 
-    static bridge::statement about_calls("select tool, count(*), count(*) filter (where status = 'failed'), count(*) filter (where status = 'refused'),"
-                                         " count(*) filter (where status = 'unknown'), count(*) filter (where status = 'started')"
-                                         "  from sor.tool_calls where tenant_id = $1 and run_id = $2 group by tool order by tool",
-                                         {UUIDOID, UUIDOID});
+    static bridge::statement about_calls(
+        "select tool, count(*), count(*) filter (where status = 'failed'), count(*) filter (where status = 'refused'),"
+        " count(*) filter (where status = 'unknown'), count(*) filter (where status = 'started')"
+        "  from sor.tool_calls where tenant_id = $1 and run_id = $2 group by tool order by tool",
+        {UUIDOID, UUIDOID});
     const auto calls = about_calls.look(in(tenant), in(run));
     auto* tools = static_cast<counted*>(palloc0(sizeof(counted) * (calls.count + 1)));
     for (uint64 i = 0; i < calls.count; ++i) {
@@ -430,7 +474,8 @@ Jsonb* gather(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
 
     if (f.failed + f.refused + f.unknown > 0) {
         static bridge::statement about_bad(
-            "select tool, status, request_id::text, turn_no, coalesce(error ->> 'message', error #>> '{}'), error ->> 'sqlstate'"
+            "select tool, status, request_id::text, turn_no, coalesce(error ->> 'message', error #>> '{}'), error ->> "
+            "'sqlstate'"
             "  from sor.tool_calls where tenant_id = $1 and run_id = $2 and status in ('failed', 'refused', 'unknown')"
             " order by status = 'unknown', id desc limit 1",
             {UUIDOID, UUIDOID});
@@ -443,11 +488,12 @@ Jsonb* gather(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
         f.bad_sqlstate = text_of(bad, 6);
     }
 
-    static bridge::statement about_items(
-        "select count(*) filter (where event_type = 'item.completed'), count(*) filter (where event_type = 'item.failed'),"
-        " count(*) filter (where event_type = 'item.dead')"
-        "  from sor.agent_events where tenant_id = $1 and stream_id = $2 and event_type in ('item.completed', 'item.failed', 'item.dead')",
-        {UUIDOID, UUIDOID});
+    static bridge::statement about_items("select count(*) filter (where event_type = 'item.completed'), count(*) "
+                                         "filter (where event_type = 'item.failed'),"
+                                         " count(*) filter (where event_type = 'item.dead')"
+                                         "  from sor.agent_events where tenant_id = $1 and stream_id = $2 and "
+                                         "event_type in ('item.completed', 'item.failed', 'item.dead')",
+                                         {UUIDOID, UUIDOID});
     const auto items = about_items.look(in(tenant), in(run));
     f.items_completed = items.bigint(0, 1);
     f.items_failed = items.bigint(0, 2);
@@ -455,7 +501,8 @@ Jsonb* gather(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
     if (f.items_failed + f.items_dead > 0) {
         static bridge::statement about_bad_item(
             "select payload ->> 'item_id', payload ->> 'queue', payload ->> 'error' from sor.agent_events"
-            " where tenant_id = $1 and stream_id = $2 and event_type in ('item.failed', 'item.dead') order by seq desc limit 1",
+            " where tenant_id = $1 and stream_id = $2 and event_type in ('item.failed', 'item.dead') order by seq desc "
+            "limit 1",
             {UUIDOID, UUIDOID});
         const auto bad = about_bad_item.look(in(tenant), in(run));
         f.bad_item = text_of(bad, 1);
@@ -464,7 +511,8 @@ Jsonb* gather(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
     }
 
     static bridge::statement about_events(
-        "select event_type, " UTC_TEXT("created_at") " from sor.agent_events where tenant_id = $1 and stream_id = $2 order by seq desc limit 1",
+        "select event_type, " UTC_TEXT(
+            "created_at") " from sor.agent_events where tenant_id = $1 and stream_id = $2 order by seq desc limit 1",
         {UUIDOID, UUIDOID});
     const auto last = about_events.look(in(tenant), in(run));
     if (!last.empty()) {
@@ -473,8 +521,9 @@ Jsonb* gather(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
     }
     if (f.resumptions > 0) {
         static bridge::statement about_gap(
-            "select " UTC_TEXT("(payload #>> '{gap,from}')::timestamptz") ", " UTC_TEXT("(payload #>> '{gap,to}')::timestamptz")
-            "  from sor.agent_events where tenant_id = $1 and stream_id = $2 and event_type = 'run.resumed' order by seq desc limit 1",
+            "select " UTC_TEXT("(payload #>> '{gap,from}')::timestamptz") ", " UTC_TEXT(
+                "(payload #>> '{gap,to}')::timestamptz") "  from sor.agent_events where tenant_id = $1 and stream_id = "
+                                                         "$2 and event_type = 'run.resumed' order by seq desc limit 1",
             {UUIDOID, UUIDOID});
         const auto gap = about_gap.look(in(tenant), in(run));
         if (!gap.empty()) {
@@ -484,11 +533,13 @@ Jsonb* gather(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
     }
 
     static bridge::statement about_messages(
-        "select count(*) filter (where status = 'pending'), count(*) filter (where status = 'dispatched'), count(*) filter (where status = 'dead'),"
+        "select count(*) filter (where status = 'pending'), count(*) filter (where status = 'dispatched'), count(*) "
+        "filter (where status = 'dead'),"
         " (pg_catalog.array_agg(last_error order by id desc) filter (where status = 'dead'))[1],"
         " (pg_catalog.array_agg(destination order by id desc) filter (where status = 'dead'))[1],"
         " count(*) filter (where status = 'pending' and last_error is not null),"
-        " (pg_catalog.array_agg(last_error order by id desc) filter (where status = 'pending' and last_error is not null))[1]"
+        " (pg_catalog.array_agg(last_error order by id desc) filter (where status = 'pending' and last_error is not "
+        "null))[1]"
         "  from sor.outbox where tenant_id = $1 and run_id = $2",
         {UUIDOID, UUIDOID});
     const auto messages = about_messages.look(in(tenant), in(run));
@@ -504,9 +555,11 @@ Jsonb* gather(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
 
 Jsonb* summary_json(const run_facts& f) {
     const summary s = summarize(f);
-    const std::string_view lines[] = {s.run, s.scope, s.timeline, s.failure_point, s.side_effects, s.cause_and_next_action};
+    const std::string_view lines[] = {s.run,           s.scope,        s.timeline,
+                                      s.failure_point, s.side_effects, s.cause_and_next_action};
     return bridge::call([&lines] {
-        static const char* const names[] = {"run", "scope", "timeline", "failure_point", "side_effects", "cause_and_next_action"};
+        static const char* const names[] = {"run",           "scope",        "timeline",
+                                            "failure_point", "side_effects", "cause_and_next_action"};
         bridge::json_writer w;
         w.object();
         for (int i = 0; i < 6; ++i)
@@ -534,12 +587,13 @@ SOR_FUNCTION(replay) {
     const pg_uuid_t& run = a.uuid(1, "run_id");
     bridge::rowset rows(fcinfo);
     context::inspection(tenant, [&](MemoryContext) {
-        static bridge::statement find("select seq, created_at, event_type, actor_kind, actor, on_behalf_of, turn_no, payload"
-                                      "  from sor.agent_events where tenant_id = $1 and run_id = $2 order by id",
-                                      {UUIDOID, UUIDOID});
+        static bridge::statement find(
+            "select seq, created_at, event_type, actor_kind, actor, on_behalf_of, turn_no, payload"
+            "  from sor.agent_events where tenant_id = $1 and run_id = $2 order by id",
+            {UUIDOID, UUIDOID});
         if (!for_each(find.open(in(tenant), in(run)), [&](const bridge::result& found, uint64 i) {
-                rows.add({found.column(i, 1), found.column(i, 2), found.column(i, 3), found.column(i, 4), found.column(i, 5),
-                          found.column(i, 6), in(narrative_of(found, i, 3, 4, 5, 6, 7, 8))});
+                rows.add({found.column(i, 1), found.column(i, 2), found.column(i, 3), found.column(i, 4),
+                          found.column(i, 5), found.column(i, 6), in(narrative_of(found, i, 3, 4, 5, 6, 7, 8))});
             }))
             no_such_run(run);
     });
@@ -563,9 +617,10 @@ SOR_FUNCTION(what_happened) {
         ceiling = TIMESTAMP_IS_NOBEGIN(until) ? pg_uuid_t{} : bridge::uuid_v7_floor(until);
     bridge::rowset rows(fcinfo);
     context::inspection(tenant, [&](MemoryContext) {
-        static bridge::statement find("select created_at, run_id, event_type, actor, actor_kind, on_behalf_of, turn_no, payload"
-                                      "  from sor.agent_events where tenant_id = $1 and id >= $2 and id < $3 order by id limit $4",
-                                      {UUIDOID, UUIDOID, UUIDOID, INT4OID});
+        static bridge::statement find(
+            "select created_at, run_id, event_type, actor, actor_kind, on_behalf_of, turn_no, payload"
+            "  from sor.agent_events where tenant_id = $1 and id >= $2 and id < $3 order by id limit $4",
+            {UUIDOID, UUIDOID, UUIDOID, INT4OID});
         for_each(find.open(in(tenant), in(floor), in(ceiling), in(max)), [&](const bridge::result& found, uint64 i) {
             rows.add({found.column(i, 1), found.column(i, 2), found.column(i, 3), found.column(i, 4),
                       in(narrative_of(found, i, 3, 5, 4, 6, 7, 8))});
@@ -578,26 +633,33 @@ SOR_FUNCTION(rebuild_run) {
     const bridge::arguments a(fcinfo);
     const pg_uuid_t& tenant = a.uuid(0, "tenant_id");
     const pg_uuid_t& run = a.uuid(1, "run_id");
-    // Later events overwrite what earlier ones said of the same thing; the row types give each value the form that it has
-    // in the journal and leave out what is no column.
+    // Later events overwrite what earlier ones said of the same thing; the row types give each value the form that it
+    // has in the journal and leave out what is no column.
     return JsonbPGetDatum(context::inspection(tenant, [&](MemoryContext caller) -> Jsonb* {
         static bridge::statement of_run(
-            "select pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(null::sor.runs, said || pg_catalog.jsonb_build_object('tenant_id', $1, 'id', $2)))"
-            "  from (select pg_catalog.jsonb_object_agg(key, value order by seq) as said from sor.agent_events, pg_catalog.jsonb_each(payload)"
+            "select pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(null::sor.runs, said || "
+            "pg_catalog.jsonb_build_object('tenant_id', $1, 'id', $2)))"
+            "  from (select pg_catalog.jsonb_object_agg(key, value order by seq) as said from sor.agent_events, "
+            "pg_catalog.jsonb_each(payload)"
             "         where tenant_id = $1 and stream_id = $2 and event_type like 'run.%') e where said is not null",
             {UUIDOID, UUIDOID});
         static bridge::statement of_turns(
             "select pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(null::sor.turns,"
             "         said || pg_catalog.jsonb_build_object('tenant_id', $1, 'run_id', $2, 'turn_no', turn_no)))"
-            "  from (select turn_no, pg_catalog.jsonb_object_agg(key, value order by seq) as said from sor.agent_events, pg_catalog.jsonb_each(payload)"
-            "         where tenant_id = $1 and stream_id = $2 and event_type like 'turn.%' group by turn_no) e order by turn_no",
+            "  from (select turn_no, pg_catalog.jsonb_object_agg(key, value order by seq) as said from "
+            "sor.agent_events, pg_catalog.jsonb_each(payload)"
+            "         where tenant_id = $1 and stream_id = $2 and event_type like 'turn.%' group by turn_no) e order "
+            "by turn_no",
             {UUIDOID, UUIDOID});
         static bridge::statement of_calls(
             "select pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(null::sor.tool_calls,"
-            "         said || pg_catalog.jsonb_build_object('tenant_id', $1, 'run_id', $2, 'turn_no', turn_no, 'id', tool_call_id)))"
-            "  from (select tool_call_id, min(turn_no) as turn_no, pg_catalog.jsonb_object_agg(key, value order by seq) as said"
+            "         said || pg_catalog.jsonb_build_object('tenant_id', $1, 'run_id', $2, 'turn_no', turn_no, 'id', "
+            "tool_call_id)))"
+            "  from (select tool_call_id, min(turn_no) as turn_no, pg_catalog.jsonb_object_agg(key, value order by "
+            "seq) as said"
             "          from sor.agent_events, pg_catalog.jsonb_each(payload)"
-            "         where tenant_id = $1 and stream_id = $2 and event_type like 'tool\\_call.%' group by tool_call_id) e order by tool_call_id",
+            "         where tenant_id = $1 and stream_id = $2 and event_type like 'tool\\_call.%' group by "
+            "tool_call_id) e order by tool_call_id",
             {UUIDOID, UUIDOID});
         const auto found = of_run.look(in(tenant), in(run));
         if (found.empty())
@@ -614,16 +676,19 @@ SOR_FUNCTION(forensic_report) {
     const pg_uuid_t& tenant = a.uuid(0, "tenant_id");
     const pg_uuid_t& run = a.uuid(1, "run_id");
     return JsonbPGetDatum(context::inspection(tenant, [&](MemoryContext caller) -> Jsonb* {
-        static bridge::statement calls("select pg_catalog.to_jsonb(x) from (select c.*, t.status as turn_status from sor.tool_calls c"
-                                       "   left join sor.turns t using (tenant_id, run_id, turn_no)"
-                                       "   where c.tenant_id = $1 and c.run_id = $2) x order by id",
-                                       {UUIDOID, UUIDOID});
-        static bridge::statement messages("select pg_catalog.to_jsonb(o) from sor.outbox o where tenant_id = $1 and run_id = $2 order by id",
-                                          {UUIDOID, UUIDOID});
-        static bridge::statement happenings(
-            "select pg_catalog.to_jsonb(x) from (select id, stream_id, seq, created_at, event_type, actor_kind, actor, on_behalf_of, turn_no,"
-            "   tool_call_id, message_id, payload from sor.agent_events where tenant_id = $1 and run_id = $2) x order by id",
+        static bridge::statement calls(
+            "select pg_catalog.to_jsonb(x) from (select c.*, t.status as turn_status from sor.tool_calls c"
+            "   left join sor.turns t using (tenant_id, run_id, turn_no)"
+            "   where c.tenant_id = $1 and c.run_id = $2) x order by id",
             {UUIDOID, UUIDOID});
+        static bridge::statement messages(
+            "select pg_catalog.to_jsonb(o) from sor.outbox o where tenant_id = $1 and run_id = $2 order by id",
+            {UUIDOID, UUIDOID});
+        static bridge::statement happenings("select pg_catalog.to_jsonb(x) from (select id, stream_id, seq, "
+                                            "created_at, event_type, actor_kind, actor, on_behalf_of, turn_no,"
+                                            "   tool_call_id, message_id, payload from sor.agent_events where "
+                                            "tenant_id = $1 and run_id = $2) x order by id",
+                                            {UUIDOID, UUIDOID});
         run_facts facts;
         const Jsonb* row = gather(tenant, run, facts);
         return bridge::join_object({{"run", row},
@@ -664,96 +729,129 @@ struct check {
 };
 
 constinit check checks[] = {
-    {"row_security", "every table with a tenant_id is under forced row security, or for sor_engine alone",
+    {"row_security",
+     "every table with a tenant_id is under forced row security, or for sor_engine alone",
      "Run sor.protect_tenant on the table as its owner.",
      {"select pg_catalog.string_agg(c.oid::regclass::text, ', ' order by c.relname) from pg_catalog.pg_class c"
       "  join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped"
       " where c.relnamespace = 'sor'::regnamespace and c.relkind in ('r', 'p')"
       "   and not (c.relrowsecurity and c.relforcerowsecurity"
-      "            and exists (select from pg_catalog.pg_policy p where p.polrelid = c.oid and p.polname = 'tenant_isolation'))"
+      "            and exists (select from pg_catalog.pg_policy p where p.polrelid = c.oid and p.polname = "
+      "'tenant_isolation'))"
       "   and exists (select from pg_catalog.aclexplode(coalesce(c.relacl, pg_catalog.acldefault('r', c.relowner))) x"
       "                where x.grantee not in (c.relowner, 'sor_engine'::regrole))",
       {}}},
-    {"registered_row_security", "every registered table and queue is under forced row security",
+    {"registered_row_security",
+     "every registered table and queue is under forced row security",
      "Run sor.protect_tenant on the table as its owner.",
      {"select pg_catalog.string_agg(r.target, ', ' order by r.target)"
       "  from (select target from sor.registered_tables union select target from sor.queues) r"
       "  join pg_catalog.pg_namespace n on true join pg_catalog.pg_class c on c.relnamespace = n.oid"
-      " where pg_catalog.format('%I.%I', n.nspname, c.relname) = r.target and not (c.relrowsecurity and c.relforcerowsecurity)",
+      " where pg_catalog.format('%I.%I', n.nspname, c.relname) = r.target and not (c.relrowsecurity and "
+      "c.relforcerowsecurity)",
       {}}},
-    {"append_only_guard", "sor.agent_events refuses UPDATE, DELETE and TRUNCATE, in replica sessions too",
-     "As a superuser: select sor.protect_append_only('sor.agent_events'); then look for what was changed with sor.verify_events.",
+    {"append_only_guard",
+     "sor.agent_events refuses UPDATE, DELETE and TRUNCATE, in replica sessions too",
+     "As a superuser: select sor.protect_append_only('sor.agent_events'); then look for what was changed with "
+     "sor.verify_events.",
      {"select case when count(*) < 2 then 'the guard of sor.agent_events is missing or not ENABLE ALWAYS' end"
       "  from pg_catalog.pg_trigger where tgrelid = 'sor.agent_events'::regclass and tgenabled = 'A'"
       "   and tgname in ('append_only_rows', 'append_only_truncate')",
       {}}},
-    {"engine", "sor_engine cannot log in, holds no power beyond its tables, has no members and owns no table",
-     "ALTER ROLE sor_engine NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOCREATEDB NOREPLICATION; revoke its memberships, give its tables another owner.",
-     {"select nullif(pg_catalog.concat_ws(', ', case when r.rolcanlogin then 'it can log in' end, case when r.rolsuper then 'it is superuser' end,"
-      "   case when r.rolbypassrls then 'it bypasses row security' end, case when r.rolcreaterole then 'it can create roles' end,"
+    {"engine",
+     "sor_engine cannot log in, holds no power beyond its tables, has no members and owns no table",
+     "ALTER ROLE sor_engine NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOCREATEDB NOREPLICATION; revoke its "
+     "memberships, give its tables another owner.",
+     {"select nullif(pg_catalog.concat_ws(', ', case when r.rolcanlogin then 'it can log in' end, case when r.rolsuper "
+      "then 'it is superuser' end,"
+      "   case when r.rolbypassrls then 'it bypasses row security' end, case when r.rolcreaterole then 'it can create "
+      "roles' end,"
       "   case when r.rolreplication then 'it can replicate' end,"
-      "   (select 'its members are ' || pg_catalog.string_agg(m.member::regrole::text, ', ') from pg_catalog.pg_auth_members m where m.roleid = r.oid),"
-      "   (select 'it is a member of ' || pg_catalog.string_agg(m.roleid::regrole::text, ', ') from pg_catalog.pg_auth_members m where m.member = r.oid),"
+      "   (select 'its members are ' || pg_catalog.string_agg(m.member::regrole::text, ', ') from "
+      "pg_catalog.pg_auth_members m where m.roleid = r.oid),"
+      "   (select 'it is a member of ' || pg_catalog.string_agg(m.roleid::regrole::text, ', ') from "
+      "pg_catalog.pg_auth_members m where m.member = r.oid),"
       "   (select 'it owns ' || pg_catalog.string_agg(c.oid::regclass::text, ', ') from pg_catalog.pg_class c"
       "     where c.relowner = r.oid and c.relkind in ('r', 'p'))), '')"
       "  from pg_catalog.pg_roles r where r.rolname = 'sor_engine'",
       {}}},
-    {"functions", "every function belongs to sor_engine and is closed to PUBLIC but for the four that policies and defaults call",
+    {"functions",
+     "every function belongs to sor_engine and is closed to PUBLIC but for the four that policies and defaults call",
      "ALTER FUNCTION … OWNER TO sor_engine; REVOKE EXECUTE … FROM PUBLIC.",
      {"select pg_catalog.string_agg(p.oid::regprocedure::text, ', ' order by p.proname) from pg_catalog.pg_proc p"
       " where p.pronamespace = 'sor'::regnamespace"
       "   and (p.proowner <> 'sor_engine'::regrole"
       "        or (p.proname not in ('current_tenant', 'current_user_id', 'current_actor_kind', 'uuid_v7')"
-      "            and exists (select from pg_catalog.aclexplode(coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) x"
+      "            and exists (select from pg_catalog.aclexplode(coalesce(p.proacl, pg_catalog.acldefault('f', "
+      "p.proowner))) x"
       "                         where x.grantee = 0 and x.privilege_type = 'EXECUTE')))",
       {}}},
-    {"table_privileges", "nobody but sor_engine may write a table of sor",
+    {"table_privileges",
+     "nobody but sor_engine may write a table of sor",
      "REVOKE INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER ON … FROM …",
-     {"select pg_catalog.string_agg(distinct pg_catalog.format('%s on %s', case x.grantee when 0 then 'PUBLIC' else x.grantee::regrole::text end, c.oid::regclass), ', ')"
+     {"select pg_catalog.string_agg(distinct pg_catalog.format('%s on %s', case x.grantee when 0 then 'PUBLIC' else "
+      "x.grantee::regrole::text end, c.oid::regclass), ', ')"
       "  from pg_catalog.pg_class c,"
-      "       pg_catalog.aclexplode(coalesce(c.relacl, pg_catalog.acldefault(case c.relkind when 'S' then 's' else 'r' end::\"char\", c.relowner))) x"
+      "       pg_catalog.aclexplode(coalesce(c.relacl, pg_catalog.acldefault(case c.relkind when 'S' then 's' else 'r' "
+      "end::\"char\", c.relowner))) x"
       " where c.relnamespace = 'sor'::regnamespace and c.relkind in ('r', 'p', 'S') and x.privilege_type <> 'SELECT'"
       "   and x.grantee not in (c.relowner, 'sor_engine'::regrole)",
       {}}},
-    {"logins", "no login of a sor role is superuser or bypasses row security, but for operators",
+    {"logins",
+     "no login of a sor role is superuser or bypasses row security, but for operators",
      "Give the Worker, relay, backend or auditor a login of its own, without those attributes.",
      {"select pg_catalog.string_agg(r.rolname, ', ' order by r.rolname) from pg_catalog.pg_roles r"
       " where r.rolcanlogin and (r.rolsuper or r.rolbypassrls)"
       "   and exists (select from pg_catalog.pg_auth_members m where m.member = r.oid"
-      "                  and m.roleid in ('sor_worker'::regrole, 'sor_app'::regrole, 'sor_relay'::regrole, 'sor_auditor'::regrole))",
+      "                  and m.roleid in ('sor_worker'::regrole, 'sor_app'::regrole, 'sor_relay'::regrole, "
+      "'sor_auditor'::regrole))",
       {}}},
-    {"registrations", "every registered table, queue and tool is there",
+    {"registrations",
+     "every registered table, queue and tool is there",
      "Register it again under its new name, or unregister it.",
      {"select pg_catalog.string_agg(x.what, ', ' order by x.what) from ("
-      "  select 'table ' || r.name as what from sor.registered_tables r where not exists (select from pg_catalog.pg_class c"
-      "    join pg_catalog.pg_namespace n on n.oid = c.relnamespace where pg_catalog.format('%I.%I', n.nspname, c.relname) = r.target)"
+      "  select 'table ' || r.name as what from sor.registered_tables r where not exists (select from "
+      "pg_catalog.pg_class c"
+      "    join pg_catalog.pg_namespace n on n.oid = c.relnamespace where pg_catalog.format('%I.%I', n.nspname, "
+      "c.relname) = r.target)"
       "  union all select 'queue ' || q.name from sor.queues q where not exists (select from pg_catalog.pg_class c"
-      "    join pg_catalog.pg_namespace n on n.oid = c.relnamespace where pg_catalog.format('%I.%I', n.nspname, c.relname) = q.target)"
-      "  union all select 'tool ' || t.name from sor.tools t where t.function is not null and not exists (select from pg_catalog.pg_proc p"
+      "    join pg_catalog.pg_namespace n on n.oid = c.relnamespace where pg_catalog.format('%I.%I', n.nspname, "
+      "c.relname) = q.target)"
+      "  union all select 'tool ' || t.name from sor.tools t where t.function is not null and not exists (select from "
+      "pg_catalog.pg_proc p"
       "    join pg_catalog.pg_namespace n on n.oid = p.pronamespace"
       "    where pg_catalog.format('%I.%I(jsonb)', n.nspname, p.proname) = t.function and p.proargtypes = '3802')) x",
       {}}},
-    {"owners", "the owners of registered tables, queues and tools are ordinary roles",
+    {"owners",
+     "the owners of registered tables, queues and tools are ordinary roles",
      "Give it to a role that is neither superuser, nor BYPASSRLS, nor member of a sor role.",
      {"select pg_catalog.string_agg(distinct pg_catalog.format('%s of %s', r.rolname, x.what), ', ')"
-      "  from (select c.relowner as owner, t.target as what from (select target from sor.registered_tables union select target from sor.queues) t,"
+      "  from (select c.relowner as owner, t.target as what from (select target from sor.registered_tables union "
+      "select target from sor.queues) t,"
       "               pg_catalog.pg_class c, pg_catalog.pg_namespace n"
       "         where n.oid = c.relnamespace and pg_catalog.format('%I.%I', n.nspname, c.relname) = t.target"
-      "        union all select p.proowner, t.function from sor.tools t, pg_catalog.pg_proc p, pg_catalog.pg_namespace n"
-      "         where n.oid = p.pronamespace and pg_catalog.format('%I.%I(jsonb)', n.nspname, p.proname) = t.function and p.proargtypes = '3802') x"
+      "        union all select p.proowner, t.function from sor.tools t, pg_catalog.pg_proc p, pg_catalog.pg_namespace "
+      "n"
+      "         where n.oid = p.pronamespace and pg_catalog.format('%I.%I(jsonb)', n.nspname, p.proname) = t.function "
+      "and p.proargtypes = '3802') x"
       "  join pg_catalog.pg_roles r on r.oid = x.owner"
       " where r.rolsuper or r.rolbypassrls or exists (select from pg_catalog.pg_roles s"
       "         where s.rolname in ('sor_engine', 'sor_worker', 'sor_app', 'sor_relay', 'sor_auditor', 'sor_operator')"
       "           and pg_catalog.pg_has_role(r.oid, s.oid, 'member'))",
       {}}},
-    {"queue_triggers", "the triggers of every queue are ENABLE ALWAYS",
+    {"queue_triggers",
+     "the triggers of every queue are ENABLE ALWAYS",
      "Run sor.register_queue on the table again.",
-     {"select pg_catalog.string_agg(q.name, ', ' order by q.name) from sor.queues q, pg_catalog.pg_class c, pg_catalog.pg_namespace n"
+     {"select pg_catalog.string_agg(q.name, ', ' order by q.name) from sor.queues q, pg_catalog.pg_class c, "
+      "pg_catalog.pg_namespace n"
       " where n.oid = c.relnamespace and pg_catalog.format('%I.%I', n.nspname, c.relname) = q.target"
-      "   and (not exists (select from pg_catalog.pg_trigger t where t.tgrelid = c.oid and t.tgname like 'sor\\_queue%')"
-      "        or exists (select from pg_catalog.pg_trigger t where t.tgrelid = c.oid and t.tgname like 'sor\\_queue%' and t.tgenabled <> 'A'))",
+      "   and (not exists (select from pg_catalog.pg_trigger t where t.tgrelid = c.oid and t.tgname like "
+      "'sor\\_queue%')"
+      "        or exists (select from pg_catalog.pg_trigger t where t.tgrelid = c.oid and t.tgname like 'sor\\_queue%' "
+      "and t.tgenabled <> 'A'))",
       {}}},
-    {"durability", "fsync and full_page_writes are on; sor's own commits wait for the disk whatever synchronous_commit says",
+    {"durability",
+     "fsync and full_page_writes are on; sor's own commits wait for the disk whatever synchronous_commit says",
      "Set it on in postgresql.conf and restart: without it a crash can lose what was acknowledged.",
      {"select pg_catalog.string_agg(name || ' is ' || setting, ', ' order by name) from pg_catalog.pg_settings"
       " where name in ('fsync', 'full_page_writes') and setting <> 'on'",
@@ -770,16 +868,27 @@ struct backlog {
 };
 
 constinit backlog backlogs[] = {
-    {"lapsed_runs", "no run has been without a holder for more than an hour", "without a holder for more than an hour",
+    {"lapsed_runs",
+     "no run has been without a holder for more than an hour",
+     "without a holder for more than an hour",
      "Run the worker again, which resumes the run, or end it with sor.cancel_run.",
      {"select count(*) from (select from sor.runs where tenant_id = $1 and status = 'running'"
       "   and lease_until < pg_catalog.clock_timestamp() - interval '1 hour' limit 1000) x",
       {UUIDOID}}},
-    {"dead_messages", "no message was given up", "given up", "Correct the cause in last_error of sor.outbox, then call sor.requeue(tenant_id, 'outbox', id).",
-     {"select count(*) from (select from sor.outbox where tenant_id = $1 and status = 'dead' limit 1000) x", {UUIDOID}}},
-    {"dead_items", "no item was given up", "given up", "Correct the cause in error of sor.item_failures, then call sor.requeue(tenant_id, queue, item_id).",
+    {"dead_messages",
+     "no message was given up",
+     "given up",
+     "Correct the cause in last_error of sor.outbox, then call sor.requeue(tenant_id, 'outbox', id).",
+     {"select count(*) from (select from sor.outbox where tenant_id = $1 and status = 'dead' limit 1000) x",
+      {UUIDOID}}},
+    {"dead_items",
+     "no item was given up",
+     "given up",
+     "Correct the cause in error of sor.item_failures, then call sor.requeue(tenant_id, queue, item_id).",
      {"select count(*) from (select from sor.item_failures where tenant_id = $1 and dead limit 1000) x", {UUIDOID}}},
-    {"expired_responses", "no stored response has been expired for more than a week", "expired for more than a week",
+    {"expired_responses",
+     "no stored response has been expired for more than a week",
+     "expired for more than a week",
      "Run `sor purge`, daily.",
      {"select count(*) from (select from sor.idempotency_keys where tenant_id = $1"
       "   and expires_at < pg_catalog.clock_timestamp() - interval '7 days' limit 1000) x",
@@ -804,12 +913,11 @@ SOR_FUNCTION(doctor) {
             initStringInfo(&wrong);
             for (uint64 i = 0; i < tenants.count; ++i) {
                 const pg_uuid_t& tenant = tenants.uuid(i, 1);
-                const int64 count = context::administration(tenant, "system", [&](MemoryContext) -> int64 {
-                    return b.count.look(in(tenant)).bigint(0, 1);
-                });
+                const int64 count = context::administration(
+                    tenant, "system", [&](MemoryContext) -> int64 { return b.count.look(in(tenant)).bigint(0, 1); });
                 if (count > 0)
-                    appendStringInfo(&wrong, "%s%s: " INT64_FORMAT "%s %s", wrong.len ? "; " : "", tenants.string(i, 2), count,
-                                     count == 1000 ? " or more" : "", b.what);
+                    appendStringInfo(&wrong, "%s%s: " INT64_FORMAT "%s %s", wrong.len ? "; " : "", tenants.string(i, 2),
+                                     count, count == 1000 ? " or more" : "", b.what);
             }
             const bool ok = wrong.len == 0;
             rows.add({in(b.name), in(ok), in(ok ? b.good : wrong.data), in(ok ? nullptr : b.fix)});
@@ -822,7 +930,8 @@ SOR_FUNCTION(doctor) {
         rows.add({in("system_history"), in(!system.bad),
                   in(system.bad ? psprintf("event " INT64_FORMAT ": %s", system.seq, system.problem)
                                 : psprintf("the chain of " INT64_FORMAT " system events is whole", system.events)),
-                  in(system.bad ? "Restore sor.agent_events from a backup and compare: somebody changed history." : nullptr)});
+                  in(system.bad ? "Restore sor.agent_events from a backup and compare: somebody changed history."
+                                : nullptr)});
     });
     return 0;
 }

@@ -65,7 +65,9 @@ std::string counted_text(std::string_view number, std::string_view one) {
     return std::string(number) + ' ' + std::string(one) + (number == "1" ? "" : "s");
 }
 
-std::string in_turn(int turn_no) { return turn_no == 0 ? std::string() : " in turn " + std::to_string(turn_no); }
+std::string in_turn(int turn_no) {
+    return turn_no == 0 ? std::string() : " in turn " + std::to_string(turn_no);
+}
 
 std::string tell_run(const teller& t, std::string_view verb) {
     if (verb == "started")
@@ -77,7 +79,8 @@ std::string tell_run(const teller& t, std::string_view verb) {
         if (t.has("gap.unended_turn"))
             out += " Turn " + std::string(t.value("gap.unended_turn")) + " had begun and not finished.";
         if (t.has("gap.unknown_calls#") && t.value("gap.unknown_calls#") != "0")
-            out += " The outcome of " + counted_text(t.value("gap.unknown_calls#"), "outside call") + " cannot be known.";
+            out +=
+                " The outcome of " + counted_text(t.value("gap.unknown_calls#"), "outside call") + " cannot be known.";
         return out;
     }
     if (verb == "succeeded")
@@ -92,14 +95,16 @@ std::string tell_turn(const teller& t, std::string_view verb) {
     if (verb == "started")
         return turn + (t.value("reopened") == "true" ? " began again, because it had not finished." : " began.");
     const std::string_view status = t.value("status");
-    return status.empty() || status == "succeeded" ? turn + " finished." : turn + " ended as " + std::string(status) + '.';
+    return status.empty() || status == "succeeded" ? turn + " finished."
+                                                   : turn + " ended as " + std::string(status) + '.';
 }
 
 // One claim may settle items of the batch before, and need not ask for new ones.
 std::string tell_claim(const teller& t) {
-    std::string out = "Claimed " + counted_text(t.has("response.items#") ? t.value("response.items#") : "0", "item") + " of queue \"" +
-                      std::string(t.value("arguments.queue")) + '"';
-    constexpr std::string_view settled[][2] = {{"arguments.complete#", "completed"}, {"arguments.fail#", "failed"}, {"arguments.release#", "gave back"}};
+    std::string out = "Claimed " + counted_text(t.has("response.items#") ? t.value("response.items#") : "0", "item") +
+                      " of queue \"" + std::string(t.value("arguments.queue")) + '"';
+    constexpr std::string_view settled[][2] = {
+        {"arguments.complete#", "completed"}, {"arguments.fail#", "failed"}, {"arguments.release#", "gave back"}};
     for (const auto& [count, verb] : settled)
         if (t.has(count) && t.value(count) != "0")
             out += ", " + std::string(verb) + ' ' + std::string(t.value(count));
@@ -134,7 +139,8 @@ std::string tell_call(const teller& t, std::string_view verb) {
     if (verb == "succeeded")
         return tell_success(t, tool);
     if (verb == "unknown")
-        return "The outcome of the call of " + teller::quoted(t.value("tool")) + turn + " cannot be known" + t.because() + '.';
+        return "The outcome of the call of " + teller::quoted(t.value("tool")) + turn + " cannot be known" +
+               t.because() + '.';
     return tool + (verb == "refused" ? " was refused" : " failed") + turn + t.because() +
            t.maybe(" (SQLSTATE ", "error.sqlstate", ")") + '.';
 }
@@ -171,8 +177,9 @@ std::string tell_message(const teller& t, std::string_view verb) {
 std::string tell_other(const teller& t) {
     const std::string_view type = t.event().type;
     if (type == "grant.changed")
-        return t.value("granted") == "false" ? t.who() + " took the tenant's grant from login" + t.maybe(" \"", "login", "\"") + '.'
-                                             : t.who() + " granted the tenant to login" + t.maybe(" \"", "login", "\"") + '.';
+        return t.value("granted") == "false"
+                   ? t.who() + " took the tenant's grant from login" + t.maybe(" \"", "login", "\"") + '.'
+                   : t.who() + " granted the tenant to login" + t.maybe(" \"", "login", "\"") + '.';
     if (type == "role.assigned")
         return t.who() + " gave user " + std::string(t.value("user_id")) + " the role " + std::string(t.value("role")) +
                t.maybe(" instead of ", "former") + '.';
@@ -203,7 +210,9 @@ std::string narrative(const happening& event) {
 
 namespace {
 
-std::string text(std::string_view s) { return std::string(s); }
+std::string text(std::string_view s) {
+    return std::string(s);
+}
 
 std::string bad_call(const run_facts& f) {
     return "tool \"" + text(f.bad_tool) + "\"" + in_turn(f.bad_turn) +
@@ -212,11 +221,13 @@ std::string bad_call(const run_facts& f) {
             : f.bad_status == "started" ? " was begun and has not ended"
                                         : " failed") +
            (f.bad_message.empty() ? std::string() : ": " + teller::ending_cut(text(f.bad_message))) +
-           (f.bad_sqlstate.empty() ? std::string() : " (SQLSTATE " + text(f.bad_sqlstate) + ")") + ", request " + text(f.bad_request);
+           (f.bad_sqlstate.empty() ? std::string() : " (SQLSTATE " + text(f.bad_sqlstate) + ")") + ", request " +
+           text(f.bad_request);
 }
 
 std::string bad_item(const run_facts& f) {
-    return "item " + text(f.bad_item) + " of queue \"" + text(f.bad_queue) + "\": " + teller::ending_cut(text(f.bad_item_error));
+    return "item " + text(f.bad_item) + " of queue \"" + text(f.bad_queue) +
+           "\": " + teller::ending_cut(text(f.bad_item_error));
 }
 
 std::string where(const run_facts& f) {
@@ -235,26 +246,31 @@ std::string failure_point(const run_facts& f) {
     if (f.status == "running")
         return "None so far; the run is " + (f.open_turn != 0 ? where(f) : std::string("between turns")) + '.' + last;
     if (f.status == "cancelled")
-        return "It was cancelled " + where(f) + (f.cancelled_by.empty() ? std::string() : " by " + text(f.cancelled_by)) + '.' + last;
+        return "It was cancelled " + where(f) +
+               (f.cancelled_by.empty() ? std::string() : " by " + text(f.cancelled_by)) + '.' + last;
     if (f.status == "failed")
-        return "It failed " + where(f) + (f.error.empty() ? std::string() : ": " + teller::ending_cut(text(f.error))) + '.' + last;
+        return "It failed " + where(f) + (f.error.empty() ? std::string() : ": " + teller::ending_cut(text(f.error))) +
+               '.' + last;
     return last.empty() ? "None: every turn finished and no call went wrong." : "None that stopped the run." + last;
 }
 
 std::string side_effects(const run_facts& f) {
     const std::int64_t messages = f.pending + f.dispatched + f.dead;
-    std::string out = messages == 0 ? "No message was queued."
-                                    : plural(messages, "message") + ": " + std::to_string(f.dispatched) + " dispatched, " +
-                                          std::to_string(f.pending) + " pending, " + std::to_string(f.dead) + " dead.";
+    std::string out = messages == 0
+                          ? "No message was queued."
+                          : plural(messages, "message") + ": " + std::to_string(f.dispatched) + " dispatched, " +
+                                std::to_string(f.pending) + " pending, " + std::to_string(f.dead) + " dead.";
     if (f.unknown + f.open > 0)
-        out += " The outcome of " + plural(f.unknown + f.open, "outside call") + (f.open > 0 ? " is not known yet." : " cannot be known.");
+        out += " The outcome of " + plural(f.unknown + f.open, "outside call") +
+               (f.open > 0 ? " is not known yet." : " cannot be known.");
     return out;
 }
 
 // The run itself first, then what is left of its side effects.
 std::string cause_and_next_action(const run_facts& f) {
     std::string out;
-    const std::string again = f.run_key.empty() ? "Run the worker again" : "Run again with the same run key, \"" + text(f.run_key) + '"';
+    const std::string again =
+        f.run_key.empty() ? "Run the worker again" : "Run again with the same run key, \"" + text(f.run_key) + '"';
     if (f.status == "running" && f.lapsed)
         out = "The process that held the run stopped, or could not reach the database. " + again +
               ": finished turns and stored responses are not repeated.";
@@ -266,12 +282,14 @@ std::string cause_and_next_action(const run_facts& f) {
               ": what was completed is not repeated.";
     else if (f.status == "failed")
         out = "The cause is " +
-              (f.error.empty() ? (f.bad_tool.empty() ? std::string("not recorded") : bad_call(f)) : teller::ending_cut(text(f.error))) +
+              (f.error.empty() ? (f.bad_tool.empty() ? std::string("not recorded") : bad_call(f))
+                               : teller::ending_cut(text(f.error))) +
               ". Correct it and start a new run" + (f.run_key.empty() ? "" : " under another run key") +
               ": what was completed is not repeated.";
     else if (f.failed + f.refused > 0)
-        out = "The run succeeded; " + plural(f.failed + f.refused, "call") + " failed or " + (f.failed + f.refused == 1 ? "was" : "were") +
-              " refused, the last one: " + bad_call(f) + ". Look at the items they were made for.";
+        out = "The run succeeded; " + plural(f.failed + f.refused, "call") + " failed or " +
+              (f.failed + f.refused == 1 ? "was" : "were") + " refused, the last one: " + bad_call(f) +
+              ". Look at the items they were made for.";
     else if (f.unknown == 0 && f.dead == 0 && f.pending == 0 && f.items_failed + f.items_dead == 0)
         out = "Nothing went wrong. No action is needed.";
     else
@@ -302,7 +320,7 @@ std::string cause_and_next_action(const run_facts& f) {
 
 summary summarize(const run_facts& f) {
     summary s;
-    const std::string state = f.status == "running" ? (f.lapsed ? "has lost its holder" : "is running")
+    const std::string state = f.status == "running"     ? (f.lapsed ? "has lost its holder" : "is running")
                               : f.status == "cancelled" ? "was cancelled"
                                                         : text(f.status);
     s.run = "Run " + text(f.run_id) + " of worker \"" + text(f.worker) + '"' +
@@ -314,17 +332,19 @@ summary summarize(const run_facts& f) {
         calls += c.count;
         tools += (tools.empty() ? "" : ", ") + text(c.name) + ' ' + std::to_string(c.count);
     }
-    s.scope = "Tenant " + text(f.tenant) + (f.user.empty() ? std::string(", for no user: ") : ", on behalf of " + text(f.user) + ": ") +
-              plural(f.turns, "turn") + ", " + plural(calls, "tool call") + (tools.empty() ? "" : " (" + tools + ")") + ", " +
-              (f.items_completed == 0 ? std::string() : plural(f.items_completed, "item") + " completed, ") +
+    s.scope = "Tenant " + text(f.tenant) +
+              (f.user.empty() ? std::string(", for no user: ") : ", on behalf of " + text(f.user) + ": ") +
+              plural(f.turns, "turn") + ", " + plural(calls, "tool call") + (tools.empty() ? "" : " (" + tools + ")") +
+              ", " + (f.items_completed == 0 ? std::string() : plural(f.items_completed, "item") + " completed, ") +
               plural(f.pending + f.dispatched + f.dead, "message") + '.';
 
     s.timeline = "Started " + text(f.started_at) + ", " +
                  (f.finished_at.empty() ? "not finished; its last event is of " + text(f.last_event_at)
                                         : "finished " + text(f.finished_at) + ", after " + text(f.duration)) +
-                 (f.resumptions == 0   ? std::string("; never resumed.")
-                  : f.resumptions == 1 ? "; resumed once, after a gap from "
-                                       : "; resumed " + std::to_string(f.resumptions) + " times, the last time after a gap from ") +
+                 (f.resumptions == 0 ? std::string("; never resumed.")
+                  : f.resumptions == 1
+                      ? "; resumed once, after a gap from "
+                      : "; resumed " + std::to_string(f.resumptions) + " times, the last time after a gap from ") +
                  (f.resumptions == 0 ? std::string() : text(f.gap_from) + " to " + text(f.gap_to) + '.');
     s.failure_point = failure_point(f);
     s.side_effects = side_effects(f);

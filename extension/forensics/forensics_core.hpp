@@ -42,15 +42,15 @@ struct run_facts {
     std::int64_t resumptions = 0;
     std::string_view gap_from, gap_to; // of the last resumption
     std::int64_t turns = 0, finished_turns = 0;
-    int open_turn = 0; // 0: none
-    std::span<const counted> calls;    // by tool
-    std::int64_t failed = 0, refused = 0, unknown = 0, open = 0; // calls
+    int open_turn = 0;                                                             // 0: none
+    std::span<const counted> calls;                                                // by tool
+    std::int64_t failed = 0, refused = 0, unknown = 0, open = 0;                   // calls
     std::string_view bad_tool, bad_status, bad_request, bad_message, bad_sqlstate; // the last call that went wrong
     int bad_turn = 0;
     std::int64_t items_completed = 0, items_failed = 0, items_dead = 0;
     std::string_view bad_item, bad_queue, bad_item_error; // the last item that failed
     std::string_view last_event, last_event_at;
-    std::string_view error;        // the run's own: message or reason
+    std::string_view error; // the run's own: message or reason
     std::string_view cancelled_by;
     std::int64_t pending = 0, dispatched = 0, dead = 0; // messages
     std::string_view dead_error, dead_destination;

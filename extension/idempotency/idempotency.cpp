@@ -11,14 +11,17 @@ using bridge::value;
 
 namespace {
 
-value in_oid(Oid oid) { return value::of(ObjectIdGetDatum(oid)); }
+value in_oid(Oid oid) {
+    return value::of(ObjectIdGetDatum(oid));
+}
 
 column_list columns_of(const value& text_array) {
     column_list out;
     if (text_array.null)
         return out;
     Datum* items;
-    deconstruct_array(DatumGetArrayTypeP(text_array.datum), TEXTOID, -1, false, TYPALIGN_INT, &items, nullptr, &out.count);
+    deconstruct_array(DatumGetArrayTypeP(text_array.datum), TEXTOID, -1, false, TYPALIGN_INT, &items, nullptr,
+                      &out.count);
     out.names = static_cast<char**>(palloc(sizeof(char*) * static_cast<size_t>(out.count + 1)));
     for (int i = 0; i < out.count; ++i)
         out.names[i] = TextDatumGetCString(items[i]);
@@ -60,24 +63,24 @@ void append_list(StringInfo out, const column_list& columns, const char* format)
 }
 
 struct column {
-    char* name;         // quoted
-    char* literal;      // as an SQL string
-    char* fallback;     // SQL of its default, or "null"
-    bool insertable;    // neither the tenant's nor generated
-    bool updatable;     // besides, not of the key
+    char* name;      // quoted
+    char* literal;   // as an SQL string
+    char* fallback;  // SQL of its default, or "null"
+    bool insertable; // neither the tenant's nor generated
+    bool updatable;  // besides, not of the key
 };
 
 column* columns_for(const table& target, int* count) {
-    static bridge::statement list(
-        "select a.attname::text, pg_catalog.quote_literal(a.attname),"
-        "       coalesce(case when a.attidentity <> '' then pg_catalog.format('pg_catalog.nextval(%L::pg_catalog.regclass)',"
-        "                       pg_catalog.pg_get_serial_sequence($2, a.attname))"
-        "                     else pg_catalog.pg_get_expr(d.adbin, d.adrelid) end, 'null'),"
-        "       a.attgenerated = '' and a.attidentity <> 'a' and a.attname <> 'tenant_id'"
-        "  from pg_catalog.pg_attribute a"
-        "  left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum"
-        " where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped order by a.attnum",
-        {OIDOID, TEXTOID});
+    static bridge::statement list("select a.attname::text, pg_catalog.quote_literal(a.attname),"
+                                  "       coalesce(case when a.attidentity <> '' then "
+                                  "pg_catalog.format('pg_catalog.nextval(%L::pg_catalog.regclass)',"
+                                  "                       pg_catalog.pg_get_serial_sequence($2, a.attname))"
+                                  "                     else pg_catalog.pg_get_expr(d.adbin, d.adrelid) end, 'null'),"
+                                  "       a.attgenerated = '' and a.attidentity <> 'a' and a.attname <> 'tenant_id'"
+                                  "  from pg_catalog.pg_attribute a"
+                                  "  left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum"
+                                  " where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped order by a.attnum",
+                                  {OIDOID, TEXTOID});
     const auto found = list.run(in_oid(target.relid), in(static_cast<const char*>(target.qualified)));
     *count = static_cast<int>(found.count);
     auto* columns = static_cast<column*>(palloc(sizeof(column) * found.count));
@@ -123,11 +126,13 @@ const char* insert_text(const table& target, bool many) {
     for (int i = 0; i < count; ++i)
         if (columns[i].insertable)
             appendStringInfo(&sql, ", case when %s ? %s then r.%s else %s%s%s end", many ? "r.\"sor record\"" : "$2",
-                             columns[i].literal, columns[i].name, strcmp(columns[i].name, owner) == 0 ? "coalesce($3, " : "",
-                             columns[i].fallback, strcmp(columns[i].name, owner) == 0 ? ")" : "");
+                             columns[i].literal, columns[i].name,
+                             strcmp(columns[i].name, owner) == 0 ? "coalesce($3, " : "", columns[i].fallback,
+                             strcmp(columns[i].name, owner) == 0 ? ")" : "");
     if (many) {
-        appendStringInfo(&sql, " from rows from (pg_catalog.jsonb_array_elements($2),"
-                               " pg_catalog.jsonb_populate_recordset(null::%s, $2)) as r(\"sor record\"",
+        appendStringInfo(&sql,
+                         " from rows from (pg_catalog.jsonb_array_elements($2),"
+                         " pg_catalog.jsonb_populate_recordset(null::%s, $2)) as r(\"sor record\"",
                          target.qualified);
         for (int i = 0; i < count; ++i)
             appendStringInfo(&sql, ", %s", columns[i].name);
@@ -154,7 +159,8 @@ void append_key_match(StringInfo sql, const table& target) {
 const char* existing_text(const table& target) {
     StringInfoData sql;
     initStringInfo(&sql);
-    appendStringInfo(&sql, "select %s from pg_catalog.jsonb_populate_record(null::%s, $2) r, %s t where t.tenant_id = $1",
+    appendStringInfo(&sql,
+                     "select %s from pg_catalog.jsonb_populate_record(null::%s, $2) r, %s t where t.tenant_id = $1",
                      row_expression(target, "t"), target.qualified, target.qualified);
     append_key_match(&sql, target);
     return sql.data;
@@ -170,13 +176,15 @@ const char* update_text(const table& target) {
     bool first = true;
     for (int i = 0; i < count; ++i)
         if (columns[i].updatable) {
-            appendStringInfo(&sql, "%s%s = case when $2 ? %s then r.%s else t.%s end", first ? "" : ", ", columns[i].name,
-                             columns[i].literal, columns[i].name, columns[i].name);
+            appendStringInfo(&sql, "%s%s = case when $2 ? %s then r.%s else t.%s end", first ? "" : ", ",
+                             columns[i].name, columns[i].literal, columns[i].name, columns[i].name);
             first = false;
         }
     if (first) // a table of nothing but its key
-        appendStringInfo(&sql, "%s = t.%s", quote_identifier(target.key.names[0]), quote_identifier(target.key.names[0]));
-    appendStringInfo(&sql, " from pg_catalog.jsonb_populate_record(null::%s, $2) r where t.tenant_id = $1", target.qualified);
+        appendStringInfo(&sql, "%s = t.%s", quote_identifier(target.key.names[0]),
+                         quote_identifier(target.key.names[0]));
+    appendStringInfo(&sql, " from pg_catalog.jsonb_populate_record(null::%s, $2) r where t.tenant_id = $1",
+                     target.qualified);
     append_key_match(&sql, target);
     if (target.owner_column != nullptr)
         appendStringInfo(&sql, " and ($3 is null or t.%s = $3)", quote_identifier(target.owner_column));
@@ -208,7 +216,8 @@ const pg_uuid_t* writing_user(const table& target) {
     const char* role = access::role_of(*user);
     if (!access::permits(role ? role : "", "member"))
         bridge::raise(code::role_not_permitted, psprintf("writing table \"%s\" needs the role member", target.name),
-                      psprintf("User %s has %s.", bridge::to_cstring(*user), role ? psprintf("the role %s", role) : "no role in this tenant"),
+                      psprintf("User %s has %s.", bridge::to_cstring(*user),
+                               role ? psprintf("the role %s", role) : "no role in this tenant"),
                       "Act for a member, or have an operator call sor.assign_role.");
     return target.owner_column == nullptr || access::permits(role, "admin") ? nullptr : bridge::copy(*user);
 }
@@ -239,14 +248,16 @@ fault find_fault(const table& target, const Jsonb* record, const pg_uuid_t* only
         const char* column = bridge::to_cstring(name);
         if (name == "tenant_id") {
             if (!is_uuid(bridge::find(record, name), context::required_tenant()))
-                return {code::context_already_set, "the record belongs to another tenant", "Leave tenant_id out: it is the call's."};
+                return {code::context_already_set, "the record belongs to another tenant",
+                        "Leave tenant_id out: it is the call's."};
             continue;
         }
         if (get_attnum(target.relid, column) <= 0)
             return {code::invalid_parameter, psprintf("table \"%s\" has no column \"%s\"", target.name, column),
                     "sor.describe_table lists its columns."};
         if (!target.may_write(name) && !target.key.has(name))
-            return {code::invalid_parameter, psprintf("column \"%s\" of table \"%s\" is not writable", column, target.name),
+            return {code::invalid_parameter,
+                    psprintf("column \"%s\" of table \"%s\" is not writable", column, target.name),
                     "Leave it out, or have an operator register the table with it."};
     }
     for (int i = 0; i < target.key.count; ++i) {
@@ -393,7 +404,8 @@ void require_fit_table(Oid relid) {
         bridge::raise(code::invalid_parameter, psprintf("table \"%s\" is not under tenant isolation", name), nullptr,
                       "Call sor.protect_tenant on it first.");
     if (found.boolean(0, 4))
-        bridge::raise(code::invalid_parameter, psprintf("table \"%s\" is the target of a cascade and has row triggers", name),
+        bridge::raise(code::invalid_parameter,
+                      psprintf("table \"%s\" is the target of a cascade and has row triggers", name),
                       "A cascade would fire them with the rights of whoever changes the other table.",
                       "Use ON DELETE NO ACTION, or a table without row triggers.");
 }
@@ -403,7 +415,8 @@ bool parse_on_conflict(const char* text) {
         return false;
     if (strcmp(text, "update") == 0)
         return true;
-    bridge::raise(code::invalid_parameter, psprintf("\"%s\" is no way to treat a conflict", text), nullptr, "Give nothing or update.");
+    bridge::raise(code::invalid_parameter, psprintf("\"%s\" is no way to treat a conflict", text), nullptr,
+                  "Give nothing or update.");
 }
 
 written upsert(const table& target, const Jsonb* record, bool update) {
@@ -432,18 +445,20 @@ written upsert(const table& target, const Jsonb* record, bool update) {
             rows = run_for(target, existing_record, record, nullptr);
             if (!rows.empty()) {
                 if (update)
-                    bridge::raise(code::role_not_permitted,
-                                  psprintf("changing rows of another user in table \"%s\" needs the role admin", target.name),
-                                  nullptr, "A member writes its own rows.");
+                    bridge::raise(
+                        code::role_not_permitted,
+                        psprintf("changing rows of another user in table \"%s\" needs the role admin", target.name),
+                        nullptr, "A member writes its own rows.");
                 out = {false, rows.json(0, 1)};
                 break;
             }
             rows.free();
             if (round == 10)
-                ereport(ERROR, (errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-                                errmsg("a row of table \"%s\" could neither be inserted nor found", target.name),
-                                errdetail("A trigger of the table leaves it out or changes its key, or a policy hides it."),
-                                errhint("Have the table's owner mend that.")));
+                ereport(ERROR,
+                        (errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+                         errmsg("a row of table \"%s\" could neither be inserted nor found", target.name),
+                         errdetail("A trigger of the table leaves it out or changes its key, or a policy hides it."),
+                         errhint("Have the table's owner mend that.")));
         }
         context::fire_deferred_triggers();
     });
@@ -466,8 +481,9 @@ fingerprint fingerprint_of(const char* operation, const pg_uuid_t* user, const J
 }
 
 void look_up(request* requests, int count) {
-    static bridge::statement find("select fingerprint, response, expires_at from sor.idempotency_keys where tenant_id = $1 and key = $2",
-                                  {UUIDOID, UUIDOID});
+    static bridge::statement find(
+        "select fingerprint, response, expires_at from sor.idempotency_keys where tenant_id = $1 and key = $2",
+        {UUIDOID, UUIDOID});
     const TimestampTz now = GetCurrentTimestamp();
     for (int i = 0; i < count; ++i) {
         request& r = requests[i];
@@ -475,7 +491,8 @@ void look_up(request* requests, int count) {
             continue;
         const auto found = find.run(in(context::required_tenant()), in(r.key));
         if (!found.empty() && found.time(0, 3) > now) {
-            const bool same = memcmp(VARDATA_ANY(DatumGetByteaPP(found.datum(0, 1))), r.print.bytes, bridge::digest_size) == 0;
+            const bool same =
+                memcmp(VARDATA_ANY(DatumGetByteaPP(found.datum(0, 1))), r.print.bytes, bridge::digest_size) == 0;
             r.state = same ? request::replay : request::mismatch;
             r.response = same ? DatumGetJsonbPCopy(found.datum(0, 2)) : nullptr;
         }
@@ -502,17 +519,20 @@ void reserve(request* requests, int count) {
             return;
         // In key order, so that two batches wait for each other in one direction only.
         static bridge::statement claim(
-            "insert into sor.idempotency_keys as k (tenant_id, key, operation, fingerprint, response, created_at, expires_at)"
+            "insert into sor.idempotency_keys as k (tenant_id, key, operation, fingerprint, response, created_at, "
+            "expires_at)"
             " select $1, r.key, r.operation, r.print, 'null', $6, $6 + r.ttl"
-            "   from rows from (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5))"
+            "   from rows from (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), "
+            "pg_catalog.unnest($5))"
             "     as r(key, operation, print, ttl) order by r.key"
-            " on conflict (tenant_id, key) do update set operation = excluded.operation, fingerprint = excluded.fingerprint,"
+            " on conflict (tenant_id, key) do update set operation = excluded.operation, fingerprint = "
+            "excluded.fingerprint,"
             "   response = excluded.response, created_at = excluded.created_at, expires_at = excluded.expires_at"
             "   where k.expires_at <= $6"
             " returning k.key",
             {UUIDOID, UUIDARRAYOID, TEXTARRAYOID, BYTEAARRAYOID, INTERVALARRAYOID, TIMESTAMPTZOID});
-        const auto mine = claim.run(in(context::required_tenant()), in(keys.done()), in(operations.done()), in(prints.done()),
-                                    in(ttls.done()), bridge::in_time(GetCurrentTimestamp()));
+        const auto mine = claim.run(in(context::required_tenant()), in(keys.done()), in(operations.done()),
+                                    in(prints.done()), in(ttls.done()), bridge::in_time(GetCurrentTimestamp()));
         for (uint64 row = 0; row < mine.count; ++row)
             for (int i = 0; i < count; ++i)
                 if (requests[i].state == request::unknown && bridge::equal(requests[i].key, mine.uuid(row, 1))) {
@@ -530,7 +550,8 @@ void reserve(request* requests, int count) {
 void settle(const request* requests, int count) {
     static bridge::statement store("update sor.idempotency_keys set response = $3 where tenant_id = $1 and key = $2",
                                    {UUIDOID, UUIDOID, JSONBOID});
-    static bridge::statement forget("delete from sor.idempotency_keys where tenant_id = $1 and key = $2", {UUIDOID, UUIDOID});
+    static bridge::statement forget("delete from sor.idempotency_keys where tenant_id = $1 and key = $2",
+                                    {UUIDOID, UUIDOID});
     for (int i = 0; i < count; ++i) {
         const request& r = requests[i];
         if (r.state != request::mine)
@@ -563,44 +584,56 @@ SOR_FUNCTION(register_table) {
         context::require_fit_owner(owner, psprintf("the registered table \"%s\"", get_rel_name(relid)));
         static bridge::statement check(
             "with named as (select pg_catalog.unnest($2 || coalesce($3, '{}') || coalesce($4, '{}')"
-            "                                        || case when $5 is null then '{}'::text[] else array[$5] end) as column_name)"
+            "                                        || case when $5 is null then '{}'::text[] else array[$5] end) as "
+            "column_name)"
             "select (select pg_catalog.string_agg(distinct coalesce(n.column_name, 'null'), ', ') from named n"
-            "         where not exists (select from pg_catalog.pg_attribute a where a.attrelid = $1 and a.attname = n.column_name"
+            "         where not exists (select from pg_catalog.pg_attribute a where a.attrelid = $1 and a.attname = "
+            "n.column_name"
             "                             and a.attnum > 0 and not a.attisdropped)),"
             "       exists (select from pg_catalog.pg_index i"
-            "                where i.indrelid = $1 and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null"
+            "                where i.indrelid = $1 and i.indisunique and i.indisvalid and i.indpred is null and "
+            "i.indexprs is null"
             "                  and (select pg_catalog.array_agg(a.attname::text order by a.attname::text)"
             "                         from pg_catalog.unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) k"
             "                         join pg_catalog.pg_attribute a on a.attrelid = $1 and a.attnum = k)"
-            "                      = (select pg_catalog.array_agg(k order by k) from pg_catalog.unnest($2 || '{tenant_id}'::text[]) k)),"
-            "       $5 is null or exists (select from pg_catalog.pg_attribute a where a.attrelid = $1 and a.attname = $5"
+            "                      = (select pg_catalog.array_agg(k order by k) from pg_catalog.unnest($2 || "
+            "'{tenant_id}'::text[]) k)),"
+            "       $5 is null or exists (select from pg_catalog.pg_attribute a where a.attrelid = $1 and a.attname = "
+            "$5"
             "                               and a.atttypid = 'uuid'::pg_catalog.regtype),"
             "       pg_catalog.cardinality($2) > 0 and not coalesce('tenant_id' = any ($2), false)",
             {OIDOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID});
-        const auto found = check.run(bridge::value::of(ObjectIdGetDatum(relid)), in(key), in(readable), in(writable), in(owner_column));
+        const auto found = check.run(bridge::value::of(ObjectIdGetDatum(relid)), in(key), in(readable), in(writable),
+                                     in(owner_column));
         if (!found.boolean(0, 4))
-            bridge::raise(code::invalid_parameter, "the natural key needs at least one column beside tenant_id", nullptr,
-                          "Name the columns that make two writes the same write.");
+            bridge::raise(code::invalid_parameter, "the natural key needs at least one column beside tenant_id",
+                          nullptr, "Name the columns that make two writes the same write.");
         if (!found.null(0, 1))
             bridge::raise(code::invalid_parameter,
-                          psprintf("table \"%s\" has no column %s", get_rel_name(relid), found.string(0, 1)), nullptr, nullptr);
+                          psprintf("table \"%s\" has no column %s", get_rel_name(relid), found.string(0, 1)), nullptr,
+                          nullptr);
         if (!found.boolean(0, 2))
             bridge::raise(code::invalid_parameter,
-                          psprintf("table \"%s\" has no unique index on tenant_id and its key", get_rel_name(relid)), nullptr,
-                          "Create a plain unique index or constraint on exactly those columns.");
+                          psprintf("table \"%s\" has no unique index on tenant_id and its key", get_rel_name(relid)),
+                          nullptr, "Create a plain unique index or constraint on exactly those columns.");
         if (!found.boolean(0, 3))
-            bridge::raise(code::invalid_parameter, "the owner column must be of type uuid", nullptr, "It holds a user id.");
+            bridge::raise(code::invalid_parameter, "the owner column must be of type uuid", nullptr,
+                          "It holds a user id.");
         static bridge::statement save(
             "insert into sor.registered_tables (name, target, key, readable, writable, owner_column)"
-            " values ($1, $2, $3, $4, $5, $6) on conflict (name) do update set target = excluded.target, key = excluded.key,"
+            " values ($1, $2, $3, $4, $5, $6) on conflict (name) do update set target = excluded.target, key = "
+            "excluded.key,"
             " readable = excluded.readable, writable = excluded.writable, owner_column = excluded.owner_column",
             {TEXTOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID});
         save.run(in(name), in(target), in(key), in(readable), in(writable), in(owner_column));
         CacheInvalidateRelcacheByRelid(relid); // kept plans were made for the former registration
-        static bridge::statement describe("select pg_catalog.jsonb_build_object('kind', 'table', 'name', $1, 'target', $2,"
-                                          " 'key', $3, 'readable', $4, 'writable', $5, 'owner_column', $6)",
-                                          {TEXTOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID});
-        events::append_system("registered", describe.run(in(name), in(target), in(key), in(readable), in(writable), in(owner_column)).json(0, 1));
+        static bridge::statement describe(
+            "select pg_catalog.jsonb_build_object('kind', 'table', 'name', $1, 'target', $2,"
+            " 'key', $3, 'readable', $4, 'writable', $5, 'owner_column', $6)",
+            {TEXTOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID});
+        events::append_system(
+            "registered",
+            describe.run(in(name), in(target), in(key), in(readable), in(writable), in(owner_column)).json(0, 1));
     });
     PG_RETURN_VOID();
 }
@@ -611,12 +644,13 @@ SOR_FUNCTION(describe_table) {
     bridge::rowset rows(fcinfo);
     context::as_engine([&](MemoryContext) {
         const idempotency::table* target = idempotency::find_table(name);
-        static bridge::statement list(
-            "select a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod),"
-            "       a.attnotnull and not a.atthasdef and a.attidentity = '', a.attgenerated = '' and a.attidentity <> 'a'"
-            "  from pg_catalog.pg_attribute a where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped and a.attname <> 'tenant_id'"
-            " order by a.attnum",
-            {OIDOID});
+        static bridge::statement list("select a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod),"
+                                      "       a.attnotnull and not a.atthasdef and a.attidentity = '', a.attgenerated "
+                                      "= '' and a.attidentity <> 'a'"
+                                      "  from pg_catalog.pg_attribute a where a.attrelid = $1 and a.attnum > 0 and not "
+                                      "a.attisdropped and a.attname <> 'tenant_id'"
+                                      " order by a.attnum",
+                                      {OIDOID});
         const auto found = list.run(bridge::value::of(ObjectIdGetDatum(target->relid)));
         for (uint64 i = 0; i < found.count; ++i) {
             const char* column = found.string(i, 1);
@@ -655,7 +689,8 @@ SOR_FUNCTION(upsert_many) {
     const bool update = idempotency::parse_on_conflict(bridge::to_cstring(bridge::view(a.string(3, "on_conflict"))));
     const bool dry_run = a.boolean(4, "dry_run");
     if (!bridge::is_array(records) || JB_ROOT_COUNT(const_cast<Jsonb*>(records)) > idempotency::most_records)
-        bridge::raise(code::invalid_parameter, "records must be a JSON array of at most 10000 objects", nullptr, "Send them in batches.");
+        bridge::raise(code::invalid_parameter, "records must be a JSON array of at most 10000 objects", nullptr,
+                      "Send them in batches.");
     context::fire_deferred_triggers_of_caller();
     context::identity who;
     who.acts = true;
@@ -668,7 +703,8 @@ SOR_FUNCTION(upsert_many) {
         const auto most = static_cast<size_t>(JB_ROOT_COUNT(const_cast<Jsonb*>(records)));
         b.records = static_cast<Jsonb**>(palloc(sizeof(Jsonb*) * (most + 1)));
         b.index = static_cast<int*>(palloc(sizeof(int) * (most + 1)));
-        b.refused = static_cast<idempotency::batch::refusal*>(palloc0(sizeof(idempotency::batch::refusal) * (most + 1)));
+        b.refused =
+            static_cast<idempotency::batch::refusal*>(palloc0(sizeof(idempotency::batch::refusal) * (most + 1)));
         int good = 0;
         bridge::each_element(records, [&](int index, Jsonb* record) {
             if (const auto found = idempotency::find_fault(*b.target, record, b.only_owner); found.message != nullptr) {
@@ -709,10 +745,12 @@ SOR_FUNCTION(purge_idempotency_keys) {
     who.actor_kind = "system";
     return context::data_plane(tenant, who, [&](MemoryContext) -> Datum {
         static bridge::statement purge(
-            "with expired as materialized (select key from sor.idempotency_keys where tenant_id = $1 and expires_at <= $2"
+            "with expired as materialized (select key from sor.idempotency_keys where tenant_id = $1 and expires_at <= "
+            "$2"
             "                               order by expires_at limit $3 for update skip locked)"
             " delete from sor.idempotency_keys k using expired e where k.tenant_id = $1 and k.key = e.key",
             {UUIDOID, TIMESTAMPTZOID, INT4OID});
-        return Int32GetDatum(static_cast<int>(purge.run(in(tenant), bridge::in_time(GetCurrentTimestamp()), in(most)).count));
+        return Int32GetDatum(
+            static_cast<int>(purge.run(in(tenant), bridge::in_time(GetCurrentTimestamp()), in(most)).count));
     });
 }

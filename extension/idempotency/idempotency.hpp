@@ -18,12 +18,12 @@ struct table {
     char* name;
     Oid relid;
     Oid owner;
-    char* qualified;       // schema and name, quoted
-    column_list key;       // without tenant_id
-    column_list readable;  // empty: every column
-    column_list writable;  // empty: every column
-    char* owner_column;    // null: none
-    uint64 seen;           // bridge::relation_changes() before the registration was read
+    char* qualified;      // schema and name, quoted
+    column_list key;      // without tenant_id
+    column_list readable; // empty: every column
+    column_list writable; // empty: every column
+    char* owner_column;   // null: none
+    uint64 seen;          // bridge::relation_changes() before the registration was read
 
     bool may_read(std::string_view column) const { return readable.count == 0 || readable.has(column); }
     bool may_write(std::string_view column) const { return writable.count == 0 || writable.has(column); }

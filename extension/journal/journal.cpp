@@ -64,7 +64,8 @@ row lock_granted(const pg_uuid_t& run_id) {
         no_such_run(run_id);
     if (!found.boolean(0, 9))
         bridge::raise(code::tenant_not_granted,
-                      psprintf("role \"%s\" was not granted the user of run %s", context::caller_name(), bridge::to_cstring(run_id)),
+                      psprintf("role \"%s\" was not granted the user of run %s", context::caller_name(),
+                               bridge::to_cstring(run_id)),
                       nullptr, "An operator grants it with sor.grant_tenant(login, tenant_id, user_ids, actor_kinds).");
     return row_of(found);
 }
@@ -77,7 +78,9 @@ struct doer {
 };
 
 // The worker that holds the run.
-doer holder(const char* worker, const pg_uuid_t* user) { return {context::current_actor_kind(), worker, user}; }
+doer holder(const char* worker, const pg_uuid_t* user) {
+    return {context::current_actor_kind(), worker, user};
+}
 
 constexpr const char* expiry = "lease expiry";
 
@@ -119,7 +122,8 @@ bridge::result open_calls(const pg_uuid_t& run) {
     return find.run_latest(in(context::required_tenant()), in(run));
 }
 
-void make_unknown(const pg_uuid_t& run, const bridge::result& calls, const doer& who, const char* why, TimestampTz now) {
+void make_unknown(const pg_uuid_t& run, const bridge::result& calls, const doer& who, const char* why,
+                  TimestampTz now) {
     static bridge::statement update("update sor.tool_calls set status = 'unknown', error = $4, finished_at = $5"
                                     " where tenant_id = $1 and run_id = $2 and id = $3",
                                     {UUIDOID, UUIDOID, UUIDOID, JSONBOID, TIMESTAMPTZOID});
@@ -129,7 +133,10 @@ void make_unknown(const pg_uuid_t& run, const bridge::result& calls, const doer&
         const pg_uuid_t& id = calls.uuid(i, 1);
         update.run(in(context::required_tenant()), in(run), in(id), in(reason), bridge::in_time(now));
         bridge::json_writer payload;
-        payload.object().field("tool", calls.string(i, 3)).field("request_id", calls.uuid(i, 4)).field("status", "unknown");
+        payload.object()
+            .field("tool", calls.string(i, 3))
+            .field("request_id", calls.uuid(i, 4))
+            .field("status", "unknown");
         payload.field("error", reason).key("finished_at").time(now).end();
         events::append(event_of(run, "tool_call.unknown", who, payload.done(), calls.integer(i, 2), &id));
     }
@@ -141,9 +148,10 @@ struct turn {
 };
 
 turn last_turn(const pg_uuid_t& run) {
-    static bridge::statement find("select turn_no, status = 'running' from sor.turns where tenant_id = $1 and run_id = $2"
-                                  " order by turn_no desc limit 1",
-                                  {UUIDOID, UUIDOID});
+    static bridge::statement find(
+        "select turn_no, status = 'running' from sor.turns where tenant_id = $1 and run_id = $2"
+        " order by turn_no desc limit 1",
+        {UUIDOID, UUIDOID});
     const auto found = find.run_latest(in(context::required_tenant()), in(run));
     return found.empty() ? turn{0, false} : turn{found.integer(0, 1), found.boolean(0, 2)};
 }
@@ -154,11 +162,13 @@ int next_turn(const pg_uuid_t& run) {
 }
 
 // False when the run has no such open turn.
-bool end_turn(const pg_uuid_t& run, int turn_no, const char* status, const Jsonb* output, const doer& who, TimestampTz now) {
+bool end_turn(const pg_uuid_t& run, int turn_no, const char* status, const Jsonb* output, const doer& who,
+              TimestampTz now) {
     static bridge::statement update("update sor.turns set status = $4, output = $5, finished_at = $6"
                                     " where tenant_id = $1 and run_id = $2 and turn_no = $3 and status = 'running'",
                                     {UUIDOID, UUIDOID, INT4OID, TEXTOID, JSONBOID, TIMESTAMPTZOID});
-    if (update.run(in(context::required_tenant()), in(run), in(turn_no), in(status), in(output), bridge::in_time(now)).count == 0)
+    if (update.run(in(context::required_tenant()), in(run), in(turn_no), in(status), in(output), bridge::in_time(now))
+            .count == 0)
         return false;
     bridge::json_writer payload;
     payload.object().field("status", status).field("output", output).key("finished_at").time(now).end();
@@ -176,9 +186,10 @@ void end_run(const pg_uuid_t& run, const char* status, const Jsonb* error, const
             bridge::raise(code::invalid_state_transition, psprintf("turn %d has not ended", last.no), nullptr,
                           "Call sor.finish_turn first, or finish the run as failed.");
         if (!calls.empty())
-            bridge::raise(code::invalid_state_transition, "an outside call has not ended",
-                          psprintf("It is call %s of tool \"%s\".", bridge::to_cstring(calls.uuid(0, 1)), calls.string(0, 3)),
-                          "Call sor.finish_tool_call first, with the outcome unknown if it cannot be known.");
+            bridge::raise(
+                code::invalid_state_transition, "an outside call has not ended",
+                psprintf("It is call %s of tool \"%s\".", bridge::to_cstring(calls.uuid(0, 1)), calls.string(0, 3)),
+                "Call sor.finish_tool_call first, with the outcome unknown if it cannot be known.");
     } else {
         make_unknown(run, calls, who, why, now);
         if (last.open)
@@ -220,16 +231,18 @@ void require_same_user(const row& r, const pg_uuid_t* user) {
 started resume(const row& r, int64 lease, MemoryContext caller) {
     const pg_uuid_t& tenant = context::required_tenant();
     const TimestampTz now = GetCurrentTimestamp();
-    static bridge::statement last_event("select created_at from sor.agent_events where tenant_id = $1 and stream_id = $2"
-                                        " order by seq desc limit 1",
-                                        {UUIDOID, UUIDOID});
+    static bridge::statement last_event(
+        "select created_at from sor.agent_events where tenant_id = $1 and stream_id = $2"
+        " order by seq desc limit 1",
+        {UUIDOID, UUIDOID});
     static bridge::statement take(
         "update sor.runs set run_token = greatest(run_token + 1, $3), lease_until = $4, resumptions = resumptions + 1"
         " where tenant_id = $1 and id = $2 returning run_token",
         {UUIDOID, UUIDOID, INT8OID, TIMESTAMPTZOID});
     const auto last = last_event.run_latest(in(tenant), in(r.id));
     const TimestampTz until = now + lease;
-    const int64 token = take.run(in(tenant), in(r.id), in(static_cast<int64>(now)), bridge::in_time(until)).bigint(0, 1);
+    const int64 token =
+        take.run(in(tenant), in(r.id), in(static_cast<int64>(now)), bridge::in_time(until)).bigint(0, 1);
     const turn unended = last_turn(r.id);
     const auto calls = open_calls(r.id);
 
@@ -244,7 +257,8 @@ started resume(const row& r, int64 lease, MemoryContext caller) {
         payload.string(bridge::to_cstring(calls.uuid(i, 1)));
     payload.end().end().end();
     events::append(event_of(r.id, "run.resumed", holder(r.worker, r.on_behalf_of), payload.done()));
-    make_unknown(r.id, calls, {"system", expiry, r.on_behalf_of}, "the run's holder was lost before the call ended", now);
+    make_unknown(r.id, calls, {"system", expiry, r.on_behalf_of}, "the run's holder was lost before the call ended",
+                 now);
     return {r.id, token, true, unended.open ? unended.no : unended.no + 1, MemoryContextStrdup(caller, "running")};
 }
 
@@ -262,10 +276,10 @@ void require_granted_users(const pg_uuid_t* user, const ArrayType* others) {
     const auto found = check.run(in(tenant), in(others), in(user), bridge::in_name(context::caller_name()),
                                  in(context::caller_is_superuser()));
     if (!found.null(0, 1))
-        bridge::raise(code::tenant_not_granted,
-                      psprintf("role \"%s\" cannot start a run for user %s", context::caller_name(), found.string(0, 1)),
-                      "No such user of this tenant was granted to it.",
-                      "sor.granted_users(tenant_id) lists those that were.");
+        bridge::raise(
+            code::tenant_not_granted,
+            psprintf("role \"%s\" cannot start a run for user %s", context::caller_name(), found.string(0, 1)),
+            "No such user of this tenant was granted to it.", "sor.granted_users(tenant_id) lists those that were.");
 }
 
 // False when a twin holds that run_key.
@@ -280,12 +294,15 @@ bool insert_run(const pg_uuid_t& id, const char* worker, const char* key, const 
     const TimestampTz until = now + lease;
     *token = now;
     static bridge::statement insert(
-        "insert into sor.runs (tenant_id, id, worker, run_key, on_behalf_of, delegating_users, status, input, started_at,"
+        "insert into sor.runs (tenant_id, id, worker, run_key, on_behalf_of, delegating_users, status, input, "
+        "started_at,"
         " lease_until, run_token, parent_run_id) values ($1, $2, $3, $4, $5, $6, 'running', $7, $8, $9, $10, $11)"
         " on conflict (tenant_id, worker, run_key) do nothing",
-        {UUIDOID, UUIDOID, TEXTOID, TEXTOID, UUIDOID, UUIDARRAYOID, JSONBOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, UUIDOID});
-    if (insert.run(in(tenant), in(id), in(worker), in(key), in(user), in(delegating), in(input), bridge::in_time(now),
-                   bridge::in_time(until), in(*token), in(parent))
+        {UUIDOID, UUIDOID, TEXTOID, TEXTOID, UUIDOID, UUIDARRAYOID, JSONBOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID,
+         UUIDOID});
+    if (insert
+            .run(in(tenant), in(id), in(worker), in(key), in(user), in(delegating), in(input), bridge::in_time(now),
+                 bridge::in_time(until), in(*token), in(parent))
             .count == 0)
         return false;
     bridge::json_writer payload;
@@ -331,13 +348,15 @@ started start_keyed(const char* worker, const char* key, const pg_uuid_t* user, 
     }
 }
 
-started start_unkeyed(const char* worker, const Jsonb* input, int64 lease, const ArrayType* delegating, MemoryContext caller) {
+started start_unkeyed(const char* worker, const Jsonb* input, int64 lease, const ArrayType* delegating,
+                      MemoryContext caller) {
     // One that is locked has a resumer already, or a holder that is about to commit.
-    static bridge::statement lapsed("select " RUN_COLUMNS " from sor.runs r"
-                                    " where r.tenant_id = $1 and r.worker = $2 and r.status = 'running' and r.lease_until <= $3"
-                                    "   and r.on_behalf_of is not distinct from $4"
-                                    " order by r.id limit 1 for no key update skip locked",
-                                    {UUIDOID, TEXTOID, TIMESTAMPTZOID, UUIDOID});
+    static bridge::statement lapsed(
+        "select " RUN_COLUMNS " from sor.runs r"
+        " where r.tenant_id = $1 and r.worker = $2 and r.status = 'running' and r.lease_until <= $3"
+        "   and r.on_behalf_of is not distinct from $4"
+        " order by r.id limit 1 for no key update skip locked",
+        {UUIDOID, TEXTOID, TIMESTAMPTZOID, UUIDOID});
     const auto found = lapsed.run(in(context::required_tenant()), in(worker), bridge::in_time(GetCurrentTimestamp()),
                                   in(context::current_user_id()));
     if (!found.empty())
@@ -351,7 +370,8 @@ started start_unkeyed(const char* worker, const Jsonb* input, int64 lease, const
 const char* required_text(const bridge::arguments& a, int n, const char* name) {
     char* given = bridge::to_cstring(bridge::view(a.string(n, name)));
     if (*given == '\0')
-        bridge::raise(code::invalid_parameter, psprintf("%s must not be empty", name), nullptr, psprintf("Give a %s.", name));
+        bridge::raise(code::invalid_parameter, psprintf("%s must not be empty", name), nullptr,
+                      psprintf("Give a %s.", name));
     return given;
 }
 
@@ -365,7 +385,8 @@ run lock_run(const pg_uuid_t& run_id, int64 run_token) {
         has_ended(run_id, r.status);
     if (r.token != run_token)
         bridge::raise(code::lease_lost, psprintf("run %s is held by another", bridge::to_cstring(run_id)),
-                      "The run_token is not its current one.", "Stop: whoever called sor.start_run last goes on with it.");
+                      "The run_token is not its current one.",
+                      "Stop: whoever called sor.start_run last goes on with it.");
     if (!r.live(GetCurrentTimestamp()))
         bridge::raise(code::lease_lost, psprintf("the lease of run %s is over", bridge::to_cstring(run_id)), nullptr,
                       "Call sor.start_run to resume it, and sor.heartbeat before the lease ends.");
@@ -373,38 +394,46 @@ run lock_run(const pg_uuid_t& run_id, int64 run_token) {
 }
 
 void require_open_turn(const pg_uuid_t& run_id, int turn_no) {
-    static bridge::statement find("select from sor.turns where tenant_id = $1 and run_id = $2 and turn_no = $3 and status = 'running'",
-                                  {UUIDOID, UUIDOID, INT4OID});
+    static bridge::statement find(
+        "select from sor.turns where tenant_id = $1 and run_id = $2 and turn_no = $3 and status = 'running'",
+        {UUIDOID, UUIDOID, INT4OID});
     if (find.run_latest(in(context::required_tenant()), in(run_id), in(turn_no)).empty())
-        bridge::raise(code::invalid_state_transition, psprintf("run %s has no open turn %d", bridge::to_cstring(run_id), turn_no),
-                      nullptr, "Give the number that sor.begin_turn returned; a finished turn is never run again.");
+        bridge::raise(code::invalid_state_transition,
+                      psprintf("run %s has no open turn %d", bridge::to_cstring(run_id), turn_no), nullptr,
+                      "Give the number that sor.begin_turn returned; a finished turn is never run again.");
 }
 
 void extend_lease(const run& locked, TimestampTz until) {
     if (until <= locked.lease_until)
         return;
-    static bridge::statement extend("update sor.runs set lease_until = $3 where tenant_id = $1 and id = $2 and lease_until < $3",
-                                    {UUIDOID, UUIDOID, TIMESTAMPTZOID});
+    static bridge::statement extend(
+        "update sor.runs set lease_until = $3 where tenant_id = $1 and id = $2 and lease_until < $3",
+        {UUIDOID, UUIDOID, TIMESTAMPTZOID});
     extend.run(in(context::required_tenant()), in(locked.id), bridge::in_time(until));
 }
 
 void record_calls(const call* made, int count) {
     // One statement for all of them: a batch records hundreds.
-    static bridge::statement insert(
-        "insert into sor.tool_calls (tenant_id, run_id, turn_no, finished_at, id, request_id, tool, arguments, status, response, error,"
-        " user_id, started_at)"
-        " select $1, $2, $3, $4, c.* from rows from (pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7),"
-        " pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10), pg_catalog.unnest($11), pg_catalog.unnest($12),"
-        " pg_catalog.unnest($13)) as c",
-        {UUIDOID, UUIDOID, INT4OID, TIMESTAMPTZOID, UUIDARRAYOID, UUIDARRAYOID, TEXTARRAYOID, JSONBARRAYOID, TEXTARRAYOID,
-         JSONBARRAYOID, JSONBARRAYOID, UUIDARRAYOID, TIMESTAMPTZARRAYOID});
+    static bridge::statement insert("insert into sor.tool_calls (tenant_id, run_id, turn_no, finished_at, id, "
+                                    "request_id, tool, arguments, status, response, error,"
+                                    " user_id, started_at)"
+                                    " select $1, $2, $3, $4, c.* from rows from (pg_catalog.unnest($5), "
+                                    "pg_catalog.unnest($6), pg_catalog.unnest($7),"
+                                    " pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10), "
+                                    "pg_catalog.unnest($11), pg_catalog.unnest($12),"
+                                    " pg_catalog.unnest($13)) as c",
+                                    {UUIDOID, UUIDOID, INT4OID, TIMESTAMPTZOID, UUIDARRAYOID, UUIDARRAYOID,
+                                     TEXTARRAYOID, JSONBARRAYOID, TEXTARRAYOID, JSONBARRAYOID, JSONBARRAYOID,
+                                     UUIDARRAYOID, TIMESTAMPTZARRAYOID});
     if (count == 0)
         return;
     const run& of = *made[0].of;
     const TimestampTz now = GetCurrentTimestamp();
-    bridge::array_builder ids(bridge::array_of_uuid, count), request_ids(bridge::array_of_uuid, count), tools(bridge::array_of_text, count),
-        arguments(bridge::array_of_jsonb, count), statuses(bridge::array_of_text, count), responses(bridge::array_of_jsonb, count),
-        errors(bridge::array_of_jsonb, count), users(bridge::array_of_uuid, count), started(bridge::array_of_timestamptz, count);
+    bridge::array_builder ids(bridge::array_of_uuid, count), request_ids(bridge::array_of_uuid, count),
+        tools(bridge::array_of_text, count), arguments(bridge::array_of_jsonb, count),
+        statuses(bridge::array_of_text, count), responses(bridge::array_of_jsonb, count),
+        errors(bridge::array_of_jsonb, count), users(bridge::array_of_uuid, count),
+        started(bridge::array_of_timestamptz, count);
     for (int i = 0; i < count; ++i) {
         const call& c = made[i];
         ids.add(in(c.id));
@@ -417,14 +446,17 @@ void record_calls(const call* made, int count) {
         users.add(in(c.user));
         started.add(bridge::in_time(c.started_at));
     }
-    insert.run(in(context::required_tenant()), in(of.id), in(made[0].turn_no), bridge::in_time(now), in(ids.done()), in(request_ids.done()),
-               in(tools.done()), in(arguments.done()), in(statuses.done()), in(responses.done()), in(errors.done()), in(users.done()),
-               in(started.done()));
+    insert.run(in(context::required_tenant()), in(of.id), in(made[0].turn_no), bridge::in_time(now), in(ids.done()),
+               in(request_ids.done()), in(tools.done()), in(arguments.done()), in(statuses.done()),
+               in(responses.done()), in(errors.done()), in(users.done()), in(started.done()));
     for (int i = 0; i < count; ++i) {
         const call& c = made[i];
         bridge::json_writer payload;
         payload.object().field("tool", c.tool).field("request_id", c.request_id).field("arguments", c.arguments);
-        payload.field("status", c.status).field("response", c.response).field("error", c.error).field("user_id", c.user);
+        payload.field("status", c.status)
+            .field("response", c.response)
+            .field("error", c.error)
+            .field("user_id", c.user);
         payload.key("started_at").time(c.started_at).key("finished_at").time(now).end();
         const char* type = strcmp(c.status, "succeeded") == 0 ? "tool_call.succeeded"
                            : strcmp(c.status, "failed") == 0  ? "tool_call.failed"
@@ -445,7 +477,8 @@ SOR_FUNCTION(start_run) {
     const char* worker = journal::required_text(a, 1, "worker");
     const char* key = a.null(2) ? nullptr : journal::required_text(a, 2, "run_key");
     const Jsonb* input = a.json(4, "input");
-    const int64 lease = bridge::bounded_interval(a.interval(5, "lease"), bridge::lease_least, bridge::lease_most, "lease");
+    const int64 lease =
+        bridge::bounded_interval(a.interval(5, "lease"), bridge::lease_least, bridge::lease_most, "lease");
     const ArrayType* delegating = a.array_or_null(6);
     context::identity who;
     who.user = a.uuid_or_null(3);
@@ -463,7 +496,8 @@ SOR_FUNCTION(start_run) {
 
 SOR_FUNCTION(heartbeat) {
     const bridge::arguments a(fcinfo);
-    const int64 lease = bridge::bounded_interval(a.interval(3, "lease"), bridge::lease_least, bridge::lease_most, "lease");
+    const int64 lease =
+        bridge::bounded_interval(a.interval(3, "lease"), bridge::lease_least, bridge::lease_most, "lease");
     context::data_plane(a.uuid(0, "tenant_id"), {}, [&](MemoryContext) {
         const run held = journal::lock_run(a.uuid(1, "run_id"), a.bigint(2, "run_token"));
         static bridge::statement set("update sor.runs set lease_until = $3 where tenant_id = $1 and id = $2",
@@ -518,8 +552,9 @@ SOR_FUNCTION(begin_turn) {
         bridge::json_writer payload;
         payload.object();
         if (last.open) {
-            static bridge::statement again("update sor.turns set input = $4 where tenant_id = $1 and run_id = $2 and turn_no = $3",
-                                           {UUIDOID, UUIDOID, INT4OID, JSONBOID});
+            static bridge::statement again(
+                "update sor.turns set input = $4 where tenant_id = $1 and run_id = $2 and turn_no = $3",
+                {UUIDOID, UUIDOID, INT4OID, JSONBOID});
             again.run(in(tenant), in(held.id), in(turn_no), in(input));
             payload.field("reopened", true);
         } else {
@@ -532,7 +567,8 @@ SOR_FUNCTION(begin_turn) {
             payload.field("id", id).key("started_at").time(now);
         }
         payload.field("status", "running").field("input", input).end();
-        events::append(journal::event_of(held.id, "turn.started", journal::holder(held.worker, held.on_behalf_of), payload.done(), turn_no));
+        events::append(journal::event_of(held.id, "turn.started", journal::holder(held.worker, held.on_behalf_of),
+                                         payload.done(), turn_no));
         return turn_no;
     }));
 }
@@ -543,7 +579,8 @@ SOR_FUNCTION(finish_turn) {
     const Jsonb* output = a.json(4, "output");
     context::data_plane(a.uuid(0, "tenant_id"), {}, [&](MemoryContext) {
         const run held = journal::lock_run(a.uuid(1, "run_id"), a.bigint(2, "run_token"));
-        if (!journal::end_turn(held.id, turn_no, "succeeded", output, journal::holder(held.worker, held.on_behalf_of), GetCurrentTimestamp()))
+        if (!journal::end_turn(held.id, turn_no, "succeeded", output, journal::holder(held.worker, held.on_behalf_of),
+                               GetCurrentTimestamp()))
             journal::require_open_turn(held.id, turn_no);
     });
     PG_RETURN_VOID();
@@ -575,17 +612,22 @@ SOR_FUNCTION(begin_tool_call) {
                           "Read its response in sor.tool_calls; a new logical call takes a new request_id.");
         }
         static bridge::statement insert(
-            "insert into sor.tool_calls (tenant_id, id, run_id, turn_no, request_id, tool, arguments, status, user_id, started_at)"
+            "insert into sor.tool_calls (tenant_id, id, run_id, turn_no, request_id, tool, arguments, status, user_id, "
+            "started_at)"
             " values ($1, $2, $3, $4, $5, $6, $7, 'started', $8, $9)",
             {UUIDOID, UUIDOID, UUIDOID, INT4OID, UUIDOID, TEXTOID, JSONBOID, UUIDOID, TIMESTAMPTZOID});
         const TimestampTz now = GetCurrentTimestamp();
-        insert.run(in(tenant), in(id), in(held.id), in(turn_no), in(request), in(tool), in(arguments), in(held.on_behalf_of),
-                   bridge::in_time(now));
+        insert.run(in(tenant), in(id), in(held.id), in(turn_no), in(request), in(tool), in(arguments),
+                   in(held.on_behalf_of), bridge::in_time(now));
         bridge::json_writer payload;
-        payload.object().field("tool", tool).field("request_id", request).field("arguments", arguments).field("status", "started");
+        payload.object()
+            .field("tool", tool)
+            .field("request_id", request)
+            .field("arguments", arguments)
+            .field("status", "started");
         payload.field("user_id", held.on_behalf_of).key("started_at").time(now).end();
-        events::append(journal::event_of(held.id, "tool_call.started", journal::holder(held.worker, held.on_behalf_of), payload.done(),
-                                         turn_no, &id));
+        events::append(journal::event_of(held.id, "tool_call.started", journal::holder(held.worker, held.on_behalf_of),
+                                         payload.done(), turn_no, &id));
     });
     return UUIDPGetDatum(bridge::copy(id));
 }
@@ -604,21 +646,25 @@ SOR_FUNCTION(finish_tool_call) {
         const run held = journal::lock_run(a.uuid(1, "run_id"), a.bigint(2, "run_token"));
         static bridge::statement update(
             "update sor.tool_calls set status = $4, response = $5, error = $6, finished_at = $7"
-            " where tenant_id = $1 and run_id = $2 and id = $3 and status = 'started' returning turn_no, tool, request_id",
+            " where tenant_id = $1 and run_id = $2 and id = $3 and status = 'started' returning turn_no, tool, "
+            "request_id",
             {UUIDOID, UUIDOID, UUIDOID, TEXTOID, JSONBOID, JSONBOID, TIMESTAMPTZOID});
         const TimestampTz now = GetCurrentTimestamp();
         const Jsonb* response = succeeded ? answer : nullptr;
         const Jsonb* error = succeeded ? nullptr : answer;
-        const auto done = update.run(in(tenant), in(held.id), in(id), in(outcome), in(response), in(error), bridge::in_time(now));
+        const auto done =
+            update.run(in(tenant), in(held.id), in(id), in(outcome), in(response), in(error), bridge::in_time(now));
         if (done.empty())
-            bridge::raise(code::invalid_state_transition,
-                          psprintf("run %s has no open tool call %s", bridge::to_cstring(held.id), bridge::to_cstring(id)), nullptr,
-                          "Give the id that sor.begin_tool_call returned; a call ends once.");
+            bridge::raise(
+                code::invalid_state_transition,
+                psprintf("run %s has no open tool call %s", bridge::to_cstring(held.id), bridge::to_cstring(id)),
+                nullptr, "Give the id that sor.begin_tool_call returned; a call ends once.");
         bridge::json_writer payload;
         payload.object().field("tool", done.string(0, 2)).field("request_id", done.uuid(0, 3)).field("status", outcome);
         payload.field("response", response).field("error", error).key("finished_at").time(now).end();
-        events::append(journal::event_of(held.id, psprintf("tool_call.%s", outcome), journal::holder(held.worker, held.on_behalf_of),
-                                         payload.done(), done.integer(0, 1), &id));
+        events::append(journal::event_of(held.id, psprintf("tool_call.%s", outcome),
+                                         journal::holder(held.worker, held.on_behalf_of), payload.done(),
+                                         done.integer(0, 1), &id));
     });
     PG_RETURN_VOID();
 }
@@ -632,11 +678,13 @@ SOR_FUNCTION(append_event) {
     context::identity who;
     who.acts = true;
     return context::data_plane(tenant, who, [&](MemoryContext) -> Datum {
-        static bridge::statement reserved("select $1 ~ '^(run|turn|tool_call|item|outbox|grant|role|migration|drill)\\.'"
-                                          " or $1 = 'registered' or $1 !~ '^[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)+$'",
-                                          {TEXTOID});
+        static bridge::statement reserved(
+            "select $1 ~ '^(run|turn|tool_call|item|outbox|grant|role|migration|drill)\\.'"
+            " or $1 = 'registered' or $1 !~ '^[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)+$'",
+            {TEXTOID});
         if (reserved.run(bridge::in(type)).boolean(0, 1))
-            bridge::raise(code::invalid_parameter, psprintf("\"%s\" cannot be the type of an application's event", type),
+            bridge::raise(code::invalid_parameter,
+                          psprintf("\"%s\" cannot be the type of an application's event", type),
                           "The names that sor writes itself are reserved.",
                           "Name it noun.verb in lower case, such as expense.approved.");
         events::event e;
@@ -665,13 +713,15 @@ SOR_FUNCTION(find_runs) {
         bridge::raise(code::invalid_parameter, "max must be at least 1", nullptr, "Give the number of runs to list.");
     bridge::rowset rows(fcinfo);
     context::inspection(a.uuid(0, "tenant_id"), [&](MemoryContext) {
-        static bridge::statement find("select id, worker, run_key, status, started_at, finished_at from sor.runs"
-                                      " where tenant_id = $1 and ($2 is null or worker = $2) and ($3 is null or run_key = $3)"
-                                      " order by id desc limit $4",
-                                      {UUIDOID, TEXTOID, TEXTOID, INT4OID});
+        static bridge::statement find(
+            "select id, worker, run_key, status, started_at, finished_at from sor.runs"
+            " where tenant_id = $1 and ($2 is null or worker = $2) and ($3 is null or run_key = $3)"
+            " order by id desc limit $4",
+            {UUIDOID, TEXTOID, TEXTOID, INT4OID});
         const auto found = find.run(in(context::required_tenant()), in(worker), in(key), in(max));
         for (uint64 i = 0; i < found.count; ++i)
-            rows.add({found.column(i, 1), found.column(i, 2), found.column(i, 3), found.column(i, 4), found.column(i, 5), found.column(i, 6)});
+            rows.add({found.column(i, 1), found.column(i, 2), found.column(i, 3), found.column(i, 4),
+                      found.column(i, 5), found.column(i, 6)});
     });
     return 0;
 }

@@ -9,7 +9,7 @@ struct run {
     pg_uuid_t id;
     int64 token;
     char* worker;
-    const pg_uuid_t* on_behalf_of;    // null: none
+    const pg_uuid_t* on_behalf_of;     // null: none
     const ArrayType* delegating_users; // null: none
     TimestampTz lease_until;
 };
@@ -25,8 +25,8 @@ void require_open_turn(const pg_uuid_t& run_id, int turn_no);
 // Moves the locked run's lease_until to `until` when that is later.
 void extend_lease(const run& locked, TimestampTz until);
 
-// Attempts of tool calls, each as a row of tool_calls and as the event tool_call.<status> in the run's stream; the event
-// carries every column, so that the journal can be rebuilt from it. The run is locked.
+// Attempts of tool calls, each as a row of tool_calls and as the event tool_call.<status> in the run's stream; the
+// event carries every column, so that the journal can be rebuilt from it. The run is locked.
 struct call {
     pg_uuid_t id;
     const run* of;

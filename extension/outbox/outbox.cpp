@@ -31,7 +31,8 @@ struct message {
 message message_of(const pg_uuid_t& id, const bridge::result& row) {
     const pg_uuid_t* run = row.uuid_or_null(0, 3);
     const pg_uuid_t* tool_call = row.uuid_or_null(0, 4);
-    return {id, row.string(0, 1), row.string(0, 2), run ? bridge::copy(*run) : nullptr, tool_call ? bridge::copy(*tool_call) : nullptr};
+    return {id, row.string(0, 1), row.string(0, 2), run ? bridge::copy(*run) : nullptr,
+            tool_call ? bridge::copy(*tool_call) : nullptr};
 }
 
 // The execution of an intent is the system's: its actor is the relay.
@@ -54,9 +55,10 @@ bridge::json_writer& begin_payload(bridge::json_writer& w, const message& m, con
 
 // Of a message already removed from the ready table.
 void bury(const pg_uuid_t& id, const ready::row& r, const char* actor, const char* error, bool permanent) {
-    static bridge::statement mark("update sor.outbox set status = 'dead', attempts = $3, last_error = $4, claim_token = $5"
-                                  " where tenant_id = $1 and id = $2 returning " MESSAGE_COLUMNS,
-                                  {UUIDOID, UUIDOID, INT4OID, TEXTOID, INT8OID});
+    static bridge::statement mark(
+        "update sor.outbox set status = 'dead', attempts = $3, last_error = $4, claim_token = $5"
+        " where tenant_id = $1 and id = $2 returning " MESSAGE_COLUMNS,
+        {UUIDOID, UUIDOID, INT4OID, TEXTOID, INT8OID});
     const auto row = mark.run(in(context::required_tenant()), in(id), in(r.attempt), in(error), in(r.token));
     if (row.empty())
         return; // no message: nothing to bury
@@ -69,7 +71,8 @@ void bury(const pg_uuid_t& id, const ready::row& r, const char* actor, const cha
 pg_uuid_t id_of(const char* item_id) {
     pg_uuid_t id;
     if (!bridge::parse_uuid(item_id, id))
-        bridge::raise(code::invalid_parameter, psprintf("\"%s\" is no message id", item_id), nullptr, "Give the id of a row in sor.outbox.");
+        bridge::raise(code::invalid_parameter, psprintf("\"%s\" is no message id", item_id), nullptr,
+                      "Give the id of a row in sor.outbox.");
     return id;
 }
 
@@ -83,35 +86,43 @@ void require(const text* t, const char* name) {
 enqueued enqueue(const char* destination, const char* event_type, const char* aggregate_id, const Jsonb* payload,
                  const char* dedup_key, const TimestampTz* available_at) {
     if (*destination == '\0' || *event_type == '\0' || *aggregate_id == '\0' || *dedup_key == '\0')
-        bridge::raise(code::invalid_parameter, "destination, event_type, aggregate_id and dedup_key must not be empty", nullptr,
+        bridge::raise(code::invalid_parameter, "destination, event_type, aggregate_id and dedup_key must not be empty",
+                      nullptr,
                       "dedup_key is what makes a repeated call the same message; aggregate_id is what it is about.");
     if (!bridge::is_object(payload))
-        bridge::raise(code::invalid_parameter, "payload must be a JSON object", nullptr, "Give what the destination expects.");
+        bridge::raise(code::invalid_parameter, "payload must be a JSON object", nullptr,
+                      "Give what the destination expects.");
     const pg_uuid_t& tenant = context::required_tenant();
     const pg_uuid_t id = bridge::uuid_v7();
     const TimestampTz now = GetCurrentTimestamp();
     const TimestampTz due = available_at != nullptr && *available_at > now ? *available_at : now;
     if (!IS_VALID_TIMESTAMP(due))
-        bridge::raise(code::invalid_parameter, "available_at is out of bounds", nullptr, "Give a moment, or null for at once.");
+        bridge::raise(code::invalid_parameter, "available_at is out of bounds", nullptr,
+                      "Give a moment, or null for at once.");
     const context::origin* from = context::current_origin();
     // Waits for a twin in flight.
-    static bridge::statement insert(
-        "insert into sor.outbox (tenant_id, id, aggregate_id, event_type, destination, payload, dedup_key, next_attempt_at, created_at,"
-        " run_id, tool_call_id) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (tenant_id, dedup_key) do nothing",
-        {UUIDOID, UUIDOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, UUIDOID});
-    const auto made = insert.run(in(tenant), in(id), in(aggregate_id), in(event_type), in(destination), in(payload), in(dedup_key),
-                                 in_time(due), in_time(now), in(from ? &from->run : nullptr),
+    static bridge::statement insert("insert into sor.outbox (tenant_id, id, aggregate_id, event_type, destination, "
+                                    "payload, dedup_key, next_attempt_at, created_at,"
+                                    " run_id, tool_call_id) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on "
+                                    "conflict (tenant_id, dedup_key) do nothing",
+                                    {UUIDOID, UUIDOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, TEXTOID, TIMESTAMPTZOID,
+                                     TIMESTAMPTZOID, UUIDOID, UUIDOID});
+    const auto made = insert.run(in(tenant), in(id), in(aggregate_id), in(event_type), in(destination), in(payload),
+                                 in(dedup_key), in_time(due), in_time(now), in(from ? &from->run : nullptr),
                                  in(from && !bridge::is_nil(from->tool_call) ? &from->tool_call : nullptr));
     if (made.count == 0) {
-        static bridge::statement find("select id, destination = $3 and event_type = $4 and aggregate_id = $5 and payload = $6"
-                                      "  from sor.outbox where tenant_id = $1 and dedup_key = $2",
-                                      {UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID});
-        const auto twin = find.run_latest(in(tenant), in(dedup_key), in(destination), in(event_type), in(aggregate_id), in(payload));
+        static bridge::statement find(
+            "select id, destination = $3 and event_type = $4 and aggregate_id = $5 and payload = $6"
+            "  from sor.outbox where tenant_id = $1 and dedup_key = $2",
+            {UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID});
+        const auto twin =
+            find.run_latest(in(tenant), in(dedup_key), in(destination), in(event_type), in(aggregate_id), in(payload));
         if (twin.empty())
             elog(ERROR, "no message has the dedup_key \"%s\" that another was refused for", dedup_key);
         if (!twin.boolean(0, 2))
             bridge::raise(code::request_mismatch, psprintf("dedup_key \"%s\" belongs to another message", dedup_key),
-                          psprintf("Message %s differs in destination, event_type, aggregate_id or payload.", bridge::to_cstring(twin.uuid(0, 1))),
+                          psprintf("Message %s differs in destination, event_type, aggregate_id or payload.",
+                                   bridge::to_cstring(twin.uuid(0, 1))),
                           "Give each side effect a dedup_key of its own, and repeat it with the same content.");
         return {twin.uuid(0, 1), false};
     }
@@ -147,9 +158,10 @@ void mark_dispatched(const pg_uuid_t& id, int64 token, const Jsonb* receipt) {
             return; // a mark whose answer was lost
         ready::raise_lost(outbox_queue, item_id, token);
     }
-    static bridge::statement mark("update sor.outbox set status = 'dispatched', processed_at = $3, attempts = $4, claim_token = $5"
-                                  " where tenant_id = $1 and id = $2 returning " MESSAGE_COLUMNS,
-                                  {UUIDOID, UUIDOID, TIMESTAMPTZOID, INT4OID, INT8OID});
+    static bridge::statement mark(
+        "update sor.outbox set status = 'dispatched', processed_at = $3, attempts = $4, claim_token = $5"
+        " where tenant_id = $1 and id = $2 returning " MESSAGE_COLUMNS,
+        {UUIDOID, UUIDOID, TIMESTAMPTZOID, INT4OID, INT8OID});
     const auto row = mark.run(in(tenant), in(id), in_time(GetCurrentTimestamp()), in(held.attempt), in(token));
     if (row.empty())
         ready::raise_lost(outbox_queue, item_id, token);
@@ -170,9 +182,10 @@ void mark_failed(const pg_uuid_t& id, int64 token, const char* error, bool perma
     }
     const TimestampTz again = GetCurrentTimestamp() + claim::random_backoff(backoff_base, held.attempt);
     ready::put_back(outbox_queue, item_id, again, held.attempt);
-    static bridge::statement mark("update sor.outbox set attempts = $3, next_attempt_at = $4, last_error = $5, claim_token = $6"
-                                  " where tenant_id = $1 and id = $2 returning " MESSAGE_COLUMNS,
-                                  {UUIDOID, UUIDOID, INT4OID, TIMESTAMPTZOID, TEXTOID, INT8OID});
+    static bridge::statement mark(
+        "update sor.outbox set attempts = $3, next_attempt_at = $4, last_error = $5, claim_token = $6"
+        " where tenant_id = $1 and id = $2 returning " MESSAGE_COLUMNS,
+        {UUIDOID, UUIDOID, INT4OID, TIMESTAMPTZOID, TEXTOID, INT8OID});
     const auto row = mark.run(in(tenant), in(id), in(held.attempt), in_time(again), in(error), in(token));
     if (row.empty())
         ready::raise_lost(outbox_queue, item_id, token);
@@ -190,13 +203,17 @@ void requeue(const pg_uuid_t& id) {
     const TimestampTz now = GetCurrentTimestamp();
     const auto row = revive.run(in(context::required_tenant()), in(id), in_time(now));
     if (row.empty())
-        bridge::raise(code::invalid_state_transition, psprintf("message %s is not dead", bridge::to_cstring(id)), nullptr,
-                      "sor.outbox lists the messages and their status.");
+        bridge::raise(code::invalid_state_transition, psprintf("message %s is not dead", bridge::to_cstring(id)),
+                      nullptr, "sor.outbox lists the messages and their status.");
     const int64 token = claim::next_token(row.bigint(0, 5), ready::unix_microseconds(now));
     ready::add(outbox_queue, bridge::to_cstring(id), nullptr, row.string(0, 6), token);
     const message m = message_of(id, row);
     bridge::json_writer payload;
-    payload.object().field("queue", outbox_queue).field("item_id", bridge::to_cstring(id)).field("claim_token", token).end();
+    payload.object()
+        .field("queue", outbox_queue)
+        .field("item_id", bridge::to_cstring(id))
+        .field("claim_token", token)
+        .end();
     events::event e = events::from_here(id, "item.requeued", payload.done());
     e.run = m.run;
     e.tool_call = m.tool_call;
@@ -246,7 +263,8 @@ SOR_FUNCTION(claim_outbox) {
     outbox::require(name, "relay");
     char* relay = bridge::to_cstring(bridge::view(name));
     const int max = a.integer(2, "max");
-    const int64 lease = bridge::bounded_interval(a.interval(3, "lease"), bridge::lease_least, bridge::lease_most, "lease");
+    const int64 lease =
+        bridge::bounded_interval(a.interval(3, "lease"), bridge::lease_least, bridge::lease_most, "lease");
     claim::require_item_count(max);
     bridge::rowset rows(fcinfo);
     context::data_plane(tenant, outbox::relaying(), [&](MemoryContext) {
@@ -264,18 +282,21 @@ SOR_FUNCTION(claim_outbox) {
                 ids[i] = UUIDPGetDatum(bridge::copy(outbox::id_of(taken.items[i].item_id)));
             static bridge::statement read(
                 "select i.n, o.id, o.destination, o.event_type, o.aggregate_id, o.payload, o.dedup_key, o.created_at"
-                "  from pg_catalog.unnest($2) with ordinality as i(id, n) join sor.outbox o on o.tenant_id = $1 and o.id = i.id"
+                "  from pg_catalog.unnest($2) with ordinality as i(id, n) join sor.outbox o on o.tenant_id = $1 and "
+                "o.id = i.id"
                 " order by i.n",
                 {UUIDOID, UUIDARRAYOID});
-            const auto found = read.run(in(tenant), in(construct_array(ids, taken.count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
+            const auto found =
+                read.run(in(tenant), in(construct_array(ids, taken.count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
             uint64 next = 0;
             for (int i = 0; i < taken.count; ++i) {
                 if (next == found.count || found.bigint(next, 1) != i + 1) {
                     claim::ready::remove(claim::outbox_queue, taken.items[i].item_id); // its message is gone
                     continue;
                 }
-                rows.add({found.column(next, 2), in(taken.items[i].token), in(taken.items[i].attempt), found.column(next, 3),
-                          found.column(next, 4), found.column(next, 5), found.column(next, 6), found.column(next, 7), found.column(next, 8)});
+                rows.add({found.column(next, 2), in(taken.items[i].token), in(taken.items[i].attempt),
+                          found.column(next, 3), found.column(next, 4), found.column(next, 5), found.column(next, 6),
+                          found.column(next, 7), found.column(next, 8)});
                 ++next;
             }
             if (next > 0)
@@ -291,7 +312,8 @@ SOR_FUNCTION(mark_dispatched) {
     const pg_uuid_t& id = a.uuid(1, "message_id");
     const int64 token = a.bigint(2, "claim_token");
     const Jsonb* receipt = a.json_or_null(3);
-    context::data_plane(tenant, outbox::relaying(), [&](MemoryContext) { outbox::mark_dispatched(id, token, receipt); });
+    context::data_plane(tenant, outbox::relaying(),
+                        [&](MemoryContext) { outbox::mark_dispatched(id, token, receipt); });
     PG_RETURN_VOID();
 }
 
@@ -302,7 +324,8 @@ SOR_FUNCTION(mark_failed) {
     const int64 token = a.bigint(2, "claim_token");
     char* error = bridge::to_cstring(bridge::view(a.string(3, "error")));
     const bool permanent = a.boolean(4, "permanent");
-    context::data_plane(tenant, outbox::relaying(), [&](MemoryContext) { outbox::mark_failed(id, token, error, permanent); });
+    context::data_plane(tenant, outbox::relaying(),
+                        [&](MemoryContext) { outbox::mark_failed(id, token, error, permanent); });
     PG_RETURN_VOID();
 }
 

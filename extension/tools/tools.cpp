@@ -32,7 +32,8 @@ const Interval* one_day() {
 
 // False when no such tool is on the list.
 bool find_tool(const char* name, tool& into) {
-    static bridge::statement find("select function, minimum_role, read_only, response_ttl from sor.tools where name = $1", {TEXTOID});
+    static bridge::statement find(
+        "select function, minimum_role, read_only, response_ttl from sor.tools where name = $1", {TEXTOID});
     const auto row = find.run(in(name));
     into = {name, find_builtin(name), nullptr, nullptr, false, one_day()};
     if (!row.empty())
@@ -122,7 +123,9 @@ void refuse(call& c, Jsonb* error) {
     c.error = error;
 }
 
-const char* name_of(status s) { return s == status::succeeded ? "succeeded" : s == status::failed ? "failed" : "refused"; }
+const char* name_of(status s) {
+    return s == status::succeeded ? "succeeded" : s == status::failed ? "failed" : "refused";
+}
 
 Jsonb* answer(const call& c) {
     bridge::json_writer w;
@@ -144,12 +147,14 @@ void refuse_what_is_not_allowed(batch& b, const pg_uuid_t* user) {
             continue;
         if (b.requests[i].state == request::mismatch)
             refuse(c, error_json(code::request_mismatch, "this request_id was used for another request",
-                                 "The tool, the user or the arguments differ.", "Mint a new request_id for a new request."));
+                                 "The tool, the user or the arguments differ.",
+                                 "Mint a new request_id for a new request."));
         else if (!c.listed)
             refuse(c, error_json(code::tool_not_found, psprintf("there is no tool \"%s\"", c.name), nullptr,
                                  "sor.list_tools lists the tools a user may call."));
         else if (!access::permits(role ? role : "", c.of.minimum_role))
-            refuse(c, error_json(code::role_not_permitted, psprintf("tool \"%s\" needs the role %s", c.name, c.of.minimum_role),
+            refuse(c, error_json(code::role_not_permitted,
+                                 psprintf("tool \"%s\" needs the role %s", c.name, c.of.minimum_role),
                                  user == nullptr   ? "No user is set."
                                  : role == nullptr ? "The user has no role in this tenant."
                                                    : psprintf("The user has the role %s.", role),
@@ -248,8 +253,9 @@ void record(const batch& b, const pg_uuid_t* user) {
             c.started_at = GetCurrentTimestamp();
         }
         const bool succeeded = c.is == status::succeeded;
-        made[n++] = {c.id, &b.run, b.turn_no, c.request_id, c.name, c.arguments, name_of(c.is), succeeded ? c.result : nullptr,
-                     c.error, user, c.started_at};
+        made[n++] = {c.id,    &b.run,      b.turn_no,     c.request_id,
+                     c.name,  c.arguments, name_of(c.is), succeeded ? c.result : nullptr,
+                     c.error, user,        c.started_at};
     }
     journal::record_calls(made, n);
 }
@@ -258,8 +264,8 @@ void record(const batch& b, const pg_uuid_t* user) {
 void lock_and_reserve(batch& b, const pg_uuid_t& run_id, int64 run_token, const pg_uuid_t* user) {
     const int level = NewGUCNestLevel();
     if (LockTimeout == 0 || LockTimeout > twin_wait_milliseconds)
-        set_config_option("lock_timeout", psprintf("%d", twin_wait_milliseconds), PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-                          false);
+        set_config_option("lock_timeout", psprintf("%d", twin_wait_milliseconds), PGC_USERSET, PGC_S_SESSION,
+                          GUC_ACTION_SAVE, true, 0, false);
     const MemoryContext memory = CurrentMemoryContext;
     PG_TRY();
     {
@@ -293,16 +299,18 @@ void lock_and_reserve(batch& b, const pg_uuid_t& run_id, int64 run_token, const 
 
 const pg_uuid_t* acting_user(const pg_uuid_t* asked, const pg_uuid_t& run_id) {
     static bridge::statement find(
-        "select on_behalf_of, $3 = any (delegating_users) from sor.runs where tenant_id = $1 and id = $2", {UUIDOID, UUIDOID, UUIDOID});
+        "select on_behalf_of, $3 = any (delegating_users) from sor.runs where tenant_id = $1 and id = $2",
+        {UUIDOID, UUIDOID, UUIDOID});
     const auto found = find.run(in(context::required_tenant()), in(run_id), in(asked));
     if (found.empty())
-        bridge::raise(code::invalid_state_transition, psprintf("there is no run %s", bridge::to_cstring(run_id)), nullptr,
-                      "Give the run_id that sor.start_run returned, in the same tenant.");
+        bridge::raise(code::invalid_state_transition, psprintf("there is no run %s", bridge::to_cstring(run_id)),
+                      nullptr, "Give the run_id that sor.start_run returned, in the same tenant.");
     const pg_uuid_t* of_run = found.uuid_or_null(0, 1);
     if (asked == nullptr)
         return of_run ? bridge::copy(*of_run) : nullptr;
     if ((of_run == nullptr || !bridge::equal(*of_run, *asked)) && (found.null(0, 2) || !found.boolean(0, 2)))
-        bridge::raise(code::tenant_not_granted, psprintf("the run does not act for user %s", bridge::to_cstring(*asked)), nullptr,
+        bridge::raise(code::tenant_not_granted,
+                      psprintf("the run does not act for user %s", bridge::to_cstring(*asked)), nullptr,
                       "Name the user in delegating_users of sor.start_run.");
     return asked;
 }
@@ -314,7 +322,8 @@ void prepare(batch& b, const pg_uuid_t* user) {
         for (int k = 0; k < i; ++k) {
             const call& former = b.calls[k];
             if (bridge::equal(former.request_id, c.request_id))
-                bridge::raise(code::invalid_parameter, psprintf("request_id %s stands twice in the batch", bridge::to_cstring(c.request_id)),
+                bridge::raise(code::invalid_parameter,
+                              psprintf("request_id %s stands twice in the batch", bridge::to_cstring(c.request_id)),
                               nullptr, "Mint one request_id for each logical call.");
             if (like == nullptr && strcmp(former.name, c.name) == 0)
                 like = &former;
@@ -325,8 +334,8 @@ void prepare(batch& b, const pg_uuid_t* user) {
         } else {
             c.listed = find_tool(c.name, c.of);
         }
-        b.requests[i] = {c.request_id, c.name, idempotency::fingerprint_of(c.name, user, c.arguments), c.of.response_ttl,
-                         request::unknown, nullptr};
+        b.requests[i] = {c.request_id,      c.name,           idempotency::fingerprint_of(c.name, user, c.arguments),
+                         c.of.response_ttl, request::unknown, nullptr};
     }
 }
 
@@ -457,13 +466,15 @@ void read_call(int index, const Jsonb* element, call& c) {
 
 void require_own_name(const char* name) {
     if (find_builtin(name) != nullptr)
-        bridge::raise(code::invalid_parameter, psprintf("\"%s\" is the name of a built-in tool", name), nullptr, "Choose another name.");
+        bridge::raise(code::invalid_parameter, psprintf("\"%s\" is the name of a built-in tool", name), nullptr,
+                      "Choose another name.");
 }
 
 void require_positive(const Interval* ttl) {
     static constexpr Interval zero = {};
     if (!DatumGetBool(DirectFunctionCall2(interval_gt, IntervalPGetDatum(ttl), IntervalPGetDatum(&zero))))
-        bridge::raise(code::invalid_parameter, "a response must be kept for some time", nullptr, "Give a positive interval.");
+        bridge::raise(code::invalid_parameter, "a response must be kept for some time", nullptr,
+                      "Give a positive interval.");
 }
 
 [[noreturn]] void no_such_tool(const char* name) {
@@ -492,7 +503,8 @@ SOR_FUNCTION(call_tools) {
     const bridge::arguments a(fcinfo);
     const Jsonb* list = a.json(5, "calls");
     if (!bridge::is_array(list) || JB_ROOT_COUNT(const_cast<Jsonb*>(list)) > tools::most_calls)
-        bridge::raise(code::invalid_parameter, "calls must be a JSON array of at most 1000 calls", nullptr, "Send them in batches.");
+        bridge::raise(code::invalid_parameter, "calls must be a JSON array of at most 1000 calls", nullptr,
+                      "Send them in batches.");
     const int count = static_cast<int>(JB_ROOT_COUNT(const_cast<Jsonb*>(list)));
     auto* calls = static_cast<tools::call*>(palloc0(sizeof(tools::call) * static_cast<size_t>(count + 1)));
     bridge::each_element(list, [&](int i, const Jsonb* element) { tools::read_call(i, element, calls[i]); });
@@ -519,8 +531,8 @@ SOR_FUNCTION(list_tools) {
         const tools::builtin* built_in = tools::all_builtins(&count);
         for (int i = 0; i < count; ++i)
             if (access::permits(role ? role : "", built_in[i].minimum_role))
-                rows.add({in(built_in[i].name), in(built_in[i].description), in(bridge::parse_json(built_in[i].input_schema)),
-                          in(built_in[i].read_only)});
+                rows.add({in(built_in[i].name), in(built_in[i].description),
+                          in(bridge::parse_json(built_in[i].input_schema)), in(built_in[i].read_only)});
         static bridge::statement list("select name, description, input_schema, read_only, minimum_role from sor.tools"
                                       " where function is not null order by name",
                                       {});
@@ -544,37 +556,46 @@ SOR_FUNCTION(register_tool) {
     tools::require_own_name(name);
     tools::require_positive(ttl);
     if (access::rank(bridge::view(minimum_role)) == 0)
-        bridge::raise(code::invalid_parameter, psprintf("\"%s\" is no role", text_to_cstring(minimum_role)), nullptr, "Give admin, member or viewer.");
+        bridge::raise(code::invalid_parameter, psprintf("\"%s\" is no role", text_to_cstring(minimum_role)), nullptr,
+                      "Give admin, member or viewer.");
     if (!bridge::is_object(input_schema))
-        bridge::raise(code::invalid_parameter, "input_schema must be a JSON object", nullptr, "Give a JSON Schema of type object.");
+        bridge::raise(code::invalid_parameter, "input_schema must be a JSON object", nullptr,
+                      "Give a JSON Schema of type object.");
     context::administration(context::system_tenant, "user", [&](MemoryContext) {
         const Oid owner = bridge::owner_of_function(function);
         context::require_member_of(owner, "Only a member of a function's owner can register it.");
         context::require_fit_owner(owner, psprintf("the tool \"%s\"", name));
-        static bridge::statement check(
-            "select p.prorettype = 'jsonb'::pg_catalog.regtype and p.pronargs = 1 and p.proargtypes[0] = 'jsonb'::pg_catalog.regtype"
-            "         and p.prokind = 'f' and not p.proretset,"
-            "       exists (select from pg_catalog.unnest(p.proconfig) c where c ~ '^search_path=(.*, *)?\"?pg_temp\"?$')"
-            "  from pg_catalog.pg_proc p where p.oid = $1",
-            {OIDOID});
+        static bridge::statement check("select p.prorettype = 'jsonb'::pg_catalog.regtype and p.pronargs = 1 and "
+                                       "p.proargtypes[0] = 'jsonb'::pg_catalog.regtype"
+                                       "         and p.prokind = 'f' and not p.proretset,"
+                                       "       exists (select from pg_catalog.unnest(p.proconfig) c where c ~ "
+                                       "'^search_path=(.*, *)?\"?pg_temp\"?$')"
+                                       "  from pg_catalog.pg_proc p where p.oid = $1",
+                                       {OIDOID});
         const auto found = check.run(bridge::value::of(ObjectIdGetDatum(function)));
         if (!found.boolean(0, 1))
             bridge::raise(code::invalid_parameter, psprintf("function %s is no tool", get_func_name(function)), nullptr,
                           "A tool is a function of one argument jsonb that returns jsonb.");
         if (!found.boolean(0, 2))
-            bridge::raise(code::invalid_parameter, psprintf("function %s has no pinned search_path", get_func_name(function)),
+            bridge::raise(code::invalid_parameter,
+                          psprintf("function %s has no pinned search_path", get_func_name(function)),
                           "Whoever calls it could put other objects in its way.",
                           "ALTER FUNCTION … SET search_path = …, pg_temp.");
         const char* signature = bridge::qualified_signature(function);
         static bridge::statement save(
             "insert into sor.tools (name, function, minimum_role, description, input_schema, read_only, response_ttl)"
             " values ($1, $2, $3, $4, $5, $6, $7) on conflict (name) do update set function = excluded.function,"
-            " minimum_role = excluded.minimum_role, description = excluded.description, input_schema = excluded.input_schema,"
+            " minimum_role = excluded.minimum_role, description = excluded.description, input_schema = "
+            "excluded.input_schema,"
             " read_only = excluded.read_only, response_ttl = excluded.response_ttl",
             {TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, BOOLOID, INTERVALOID});
         save.run(in(name), in(signature), in(minimum_role), in(description), in(input_schema), in(read_only), in(ttl));
         bridge::json_writer payload;
-        payload.object().field("kind", "tool").field("name", name).field("function", signature).field("minimum_role", minimum_role);
+        payload.object()
+            .field("kind", "tool")
+            .field("name", name)
+            .field("function", signature)
+            .field("minimum_role", minimum_role);
         events::append_system("registered", payload.field("read_only", read_only).end().done());
     });
     PG_RETURN_VOID();
@@ -588,7 +609,9 @@ SOR_FUNCTION(unregister_tool) {
         if (remove.run(in(name)).count == 0)
             tools::no_such_tool(name);
         bridge::json_writer payload;
-        events::append_system("registered", payload.object().field("kind", "tool").field("name", name).field("removed", true).end().done());
+        events::append_system(
+            "registered",
+            payload.object().field("kind", "tool").field("name", name).field("removed", true).end().done());
     });
     PG_RETURN_VOID();
 }
@@ -606,8 +629,13 @@ SOR_FUNCTION(set_response_ttl) {
         if (save.run(in(name), in(ttl), in(tools::find_builtin(name) != nullptr)).count == 0)
             tools::no_such_tool(name);
         bridge::json_writer payload;
-        events::append_system("registered", payload.object().field("kind", "response_ttl").field("name", name)
-                                                .field("ttl", DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(ttl)))).end().done());
+        events::append_system(
+            "registered", payload.object()
+                              .field("kind", "response_ttl")
+                              .field("name", name)
+                              .field("ttl", DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(ttl))))
+                              .end()
+                              .done());
     });
     PG_RETURN_VOID();
 }

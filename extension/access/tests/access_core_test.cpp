@@ -9,7 +9,10 @@ TEST(Permits, EachRoleAgainstEachMinimum) {
     struct {
         std::string_view role;
         bool viewer, member, admin;
-    } const table[] = {{"admin", true, true, true}, {"member", true, true, false}, {"viewer", true, false, false}, {"", false, false, false}};
+    } const table[] = {{"admin", true, true, true},
+                       {"member", true, true, false},
+                       {"viewer", true, false, false},
+                       {"", false, false, false}};
     for (const auto& row : table) {
         EXPECT_EQ(permits(row.role, "viewer"), row.viewer) << row.role;
         EXPECT_EQ(permits(row.role, "member"), row.member) << row.role;

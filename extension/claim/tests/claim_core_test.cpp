@@ -40,7 +40,9 @@ TEST(backoff, of_a_base_longer_than_the_bound_stays_that_base) {
     EXPECT_EQ(backoff(2 * longest_backoff, 7, 0), longest_backoff);
 }
 
-TEST(backoff, of_nothing_is_nothing) { EXPECT_EQ(backoff(0, 50, 0.9), 0); }
+TEST(backoff, of_nothing_is_nothing) {
+    EXPECT_EQ(backoff(0, 50, 0.9), 0);
+}
 
 } // namespace
 } // namespace sor::claim

@@ -26,14 +26,15 @@ bytes encoded(const record& e, const bytes& prev_hash = bytes(hash_size, 0)) {
     const std::size_t size = encoded_size(e);
     bytes out(size + 8, guard);
     encode(e, prev_hash.data(), out.data());
-    EXPECT_EQ(bytes(out.begin() + static_cast<std::ptrdiff_t>(size), out.end()), bytes(8, guard)) << "wrote past encoded_size";
+    EXPECT_EQ(bytes(out.begin() + static_cast<std::ptrdiff_t>(size), out.end()), bytes(8, guard))
+        << "wrote past encoded_size";
     EXPECT_NE(out[size - 1], guard) << "wrote less than encoded_size";
     out.resize(size);
     return out;
 }
 
-const bytes tenant(uuid_size, 0x11), stream(uuid_size, 0x22), id(uuid_size, 0x33), run(uuid_size, 0x44), call(uuid_size, 0x55),
-    message(uuid_size, 0x66), user(uuid_size, 0x77);
+const bytes tenant(uuid_size, 0x11), stream(uuid_size, 0x22), id(uuid_size, 0x33), run(uuid_size, 0x44),
+    call(uuid_size, 0x55), message(uuid_size, 0x66), user(uuid_size, 0x77);
 
 record least() {
     record e{};
@@ -70,16 +71,39 @@ std::string times(int count, const std::string& two_digits) {
 
 // The layout of docs/events.md, byte for byte: a change here makes every hash ever stored unverifiable.
 TEST(Encode, LeastEventHasTheDocumentedBytes) {
-    EXPECT_EQ(hex(encoded(least())), "01" + times(32, "00") + times(16, "11") + times(16, "22") + "0000000000000001" + times(16, "33") +
-                                         "00" "00" "00" "00" "00000001" "74" "00000004" "75736572" "00000001" "61" "00" "00000002" "7b7d"
+    EXPECT_EQ(hex(encoded(least())), "01" + times(32, "00") + times(16, "11") + times(16, "22") + "0000000000000001" +
+                                         times(16, "33") +
+                                         "00"
+                                         "00"
+                                         "00"
+                                         "00"
+                                         "00000001"
+                                         "74"
+                                         "00000004"
+                                         "75736572"
+                                         "00000001"
+                                         "61"
+                                         "00"
+                                         "00000002"
+                                         "7b7d"
                                          "0000000000000000");
 }
 
 TEST(Encode, FullEventHasTheDocumentedBytes) {
     EXPECT_EQ(hex(encoded(full(), bytes(hash_size, 0xee))),
-              "01" + times(32, "ee") + times(16, "11") + times(16, "22") + "0102030405060708" + times(16, "33") + "01" + times(16, "44") +
-                  "0101020304" + "01" + times(16, "55") + "01" + times(16, "66") + "00000001" "74" "00000004" "75736572" "00000001" "61" "01" +
-                  times(16, "77") + "00000002" "7b7d" "1112131415161718");
+              "01" + times(32, "ee") + times(16, "11") + times(16, "22") + "0102030405060708" + times(16, "33") + "01" +
+                  times(16, "44") + "0101020304" + "01" + times(16, "55") + "01" + times(16, "66") +
+                  "00000001"
+                  "74"
+                  "00000004"
+                  "75736572"
+                  "00000001"
+                  "61"
+                  "01" +
+                  times(16, "77") +
+                  "00000002"
+                  "7b7d"
+                  "1112131415161718");
 }
 
 TEST(Encode, NegativeNumbersAreTwosComplement) {
@@ -103,7 +127,9 @@ TEST(Encode, AStringMayHoldZeroBytesAndAnyLength) {
     EXPECT_EQ(encoded(e).size(), encoded(least()).size() - 2 + 100000);
     e.payload = std::string_view("a\0b", 3);
     const bytes out = encoded(e);
-    EXPECT_EQ(hex(bytes(out.end() - 15, out.end())), "00000003" "610062" "0000000000000000");
+    EXPECT_EQ(hex(bytes(out.end() - 15, out.end())), "00000003"
+                                                     "610062"
+                                                     "0000000000000000");
 }
 
 // Each field counts, and none can take over another's bytes.
@@ -125,9 +151,18 @@ TEST(Encode, NoTwoEventsShareTheirBytes) {
     with([](record& e) { e.tool_call_id = user.data(); });
     with([](record& e) { e.message_id = user.data(); });
     with([](record& e) { e.on_behalf_of = message.data(); });
-    with([](record& e) { e.event_type = "ta"; e.actor_kind = "ser"; });
-    with([](record& e) { e.event_type = ""; e.actor_kind = "tuser"; });
-    with([](record& e) { e.actor_kind = "usera"; e.actor = ""; });
+    with([](record& e) {
+        e.event_type = "ta";
+        e.actor_kind = "ser";
+    });
+    with([](record& e) {
+        e.event_type = "";
+        e.actor_kind = "tuser";
+    });
+    with([](record& e) {
+        e.actor_kind = "usera";
+        e.actor = "";
+    });
     with([](record& e) { e.payload = "{} "; });
     with([](record& e) { e.created_at = 1; });
     for (std::size_t i = 0; i < events.size(); ++i)
