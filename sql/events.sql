@@ -312,7 +312,7 @@ set synchronous_commit = off;
 call events_test.commits($$select sor.append_event('00000000-0000-7000-8000-00000000eeb2', 'test.durable', '{}')$$, 50);
 -- in a subtransaction that ended well
 call events_test.commits($$do 'begin perform sor.append_event(''00000000-0000-7000-8000-00000000eeb2'', ''test.durable'', ''{}''); exception when others then raise; end'$$, 20);
--- the control: the check sees commits that were not waited for, also in this session
+-- the control: the check sees commits that were not waited for, also in this backend
 create procedure events_test.some_unflushed() language plpgsql as $$
 declare flushed int;
 begin

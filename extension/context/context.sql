@@ -25,7 +25,7 @@ grant usage on schema sor to public;
 create function sor.uuid_v7() returns uuid
     language c volatile parallel safe as 'MODULE_PATHNAME', 'sor_uuid_v7';
 comment on function sor.uuid_v7() is
-    'A version 7 uuid (RFC 9562), greater than every one this session made before.';
+    'A version 7 uuid (RFC 9562), greater than every one that the same backend made before.';
 
 create function sor.current_tenant() returns uuid
     language c stable parallel safe leakproof as 'MODULE_PATHNAME', 'sor_current_tenant';
