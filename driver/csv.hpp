@@ -32,7 +32,6 @@ private:
     bool fill();
     bool parse(record& record);
     void skip_line();
-    std::size_t newline_at(std::size_t position);
 
     std::istream& input_;
     std::string buffer_;

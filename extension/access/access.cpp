@@ -14,18 +14,6 @@ const char* role_of(const pg_uuid_t& user) {
     return found.empty() ? nullptr : found.string(0, 1);
 }
 
-void require_role(const char* minimum, const char* what) {
-    const pg_uuid_t* user = context::current_user_id();
-    const char* role = user ? role_of(*user) : nullptr;
-    if (permits(role ? role : "", minimum))
-        return;
-    bridge::raise(code::role_not_permitted, psprintf("%s needs the role %s", what, minimum),
-                  user == nullptr   ? "No user is set."
-                  : role == nullptr ? psprintf("User %s has no role in this tenant.", bridge::to_cstring(*user))
-                                    : psprintf("User %s has the role %s.", bridge::to_cstring(*user), role),
-                  "Act for a user who has it, or have an operator call sor.assign_role.");
-}
-
 } // namespace sor::access
 
 using namespace sor;

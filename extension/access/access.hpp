@@ -9,7 +9,4 @@ namespace sor::access {
 // The role of a user of the open tenant, or null when it has none; palloc'd.
 const char* role_of(const pg_uuid_t& user);
 
-// SR003 naming the role needed, unless the context's user has it.
-void require_role(const char* minimum, const char* what);
-
 } // namespace sor::access

@@ -91,9 +91,6 @@ public:
     int integer(int n, const char* name) const { return DatumGetInt32(required(n, name)); }
     bool boolean(int n, const char* name) const { return DatumGetBool(required(n, name)); }
     const Interval* interval(int n, const char* name) const { return DatumGetIntervalP(required(n, name)); }
-    const Interval* interval_or_null(int n) const {
-        return null(n) ? nullptr : DatumGetIntervalP(call_->args[n].value);
-    }
     TimestampTz time(int n, const char* name) const { return DatumGetTimestampTz(required(n, name)); }
     Oid oid(int n, const char* name) const { return DatumGetObjectId(required(n, name)); }
     ArrayType* array_or_null(int n) const { return null(n) ? nullptr : DatumGetArrayTypeP(call_->args[n].value); }
