@@ -38,7 +38,7 @@ std::optional<long> seconds_of(const std::string& text) {
 
 db::connection connect(const command_context& context, login_kind kind) {
     db::connection connection(context.options.conninfo, "sor " + context.command);
-    if (context.options.allow_privileged_login)
+    if (context.options.allow_privileged_login && kind != login_kind::boundary)
         return connection;
     db::login_privileges login{};
     try {
@@ -51,6 +51,15 @@ db::connection connect(const command_context& context, login_kind kind) {
                       "sor_auditor) and grants it tenants with sor.grant_tenant.");
     }
     std::string detail;
+    if (kind == login_kind::boundary) {
+        for (const std::string& sentence : login.excess)
+            detail += (detail.empty() ? "" : " ") + sentence;
+        if (!detail.empty())
+            throw failure(exit_status::refused, "the login could do more than call functions", detail,
+                          "Use a login of its own that is a member of sor_worker and of nothing else; "
+                          "--allow-privileged-login does not change that.");
+        return connection;
+    }
     if (login.superuser)
         detail = "It is a superuser.";
     else if (login.bypass_rls)

@@ -27,10 +27,12 @@ struct command_context {
     logger& log;
 };
 
-// Connects as this command's login. Refuses a superuser, one with BYPASSRLS or an owner of tables, whom row security
-// would not bind, unless --allow-privileged-login; and one without a sor_ role.
-// Who may run a command: an operator is a member of the owners of the tables it registers, everybody else is of none.
-enum class login_kind { job, operator_ };
+// Who may run a command. An operator is a member of the owners of the tables it registers, everybody else is of none.
+// A boundary passes on what strangers ask for: its login can call functions and nothing else.
+enum class login_kind { job, operator_, boundary };
+// Connects as this command's login. Refuses (77) one without a sor_ role, and a superuser, one with BYPASSRLS or an
+// owner of tables, whom row security would not bind, unless --allow-privileged-login. A boundary's login is refused
+// with whatever sor.login_check finds in excess, and that option does not help it.
 db::connection connect(const command_context& context, login_kind kind = login_kind::job);
 
 // Filled by the command that the arguments chose.

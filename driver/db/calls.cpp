@@ -11,8 +11,10 @@ std::string interval(std::chrono::seconds duration) {
 } // namespace
 
 login_privileges login_check(connection& connection) {
-    const auto result = connection.query("select superuser, bypass_rls, owns_tables from sor.login_check()", {});
-    return {result.boolean(0, 0), result.boolean(0, 1), result.boolean(0, 2)};
+    const auto result = connection.query(
+        "select superuser, bypass_rls, owns_tables, to_json(excess) from sor.login_check()", {});
+    return {result.boolean(0, 0), result.boolean(0, 1), result.boolean(0, 2),
+            nlohmann::json::parse(result.view(0, 3)).get<std::vector<std::string>>()};
 }
 
 std::vector<tenant> granted_tenants(connection& connection) {
@@ -107,6 +109,18 @@ void finish_run(connection& connection, const run& run, const std::string& statu
                 const std::optional<std::string>& error) {
     connection.query("select sor.finish_run($1::uuid, $2::uuid, $3::bigint, $4::text, $5::jsonb)",
                      {run.tenant_id, run.id, std::to_string(run.token), status, error});
+}
+
+std::vector<listed_tool> list_tools(connection& connection, const std::string& tenant_id, const std::string& user_id) {
+    const auto result =
+        connection.query("select name, description, input_schema, output_schema, minimum_role, read_only, destructive, "
+                         "permitted from sor.list_tools($1::uuid, $2::uuid, include_forbidden => true)",
+                         {tenant_id, user_id});
+    std::vector<listed_tool> tools;
+    for (int row = 0; row < result.rows(); ++row)
+        tools.push_back({result.text(row, 0), result.text(row, 1), result.text(row, 2), result.optional(row, 3),
+                         result.text(row, 4), result.boolean(row, 5), result.boolean(row, 6), result.boolean(row, 7)});
+    return tools;
 }
 
 std::string call_tool(connection& connection, const run& run, int turn, const std::string& request_id,

@@ -13,6 +13,7 @@ namespace sor::db {
 
 struct login_privileges {
     bool superuser, bypass_rls, owns_tables;
+    std::vector<std::string> excess; // a sentence for each thing that the login could do beyond calling functions
 };
 login_privileges login_check(connection&);
 
@@ -65,6 +66,16 @@ int begin_turn(connection&, const run&, const std::string& input);
 void finish_turn(connection&, const run&, int turn, const std::string& output);
 void heartbeat(connection&, const run&, std::chrono::seconds lease);
 void finish_run(connection&, const run&, const std::string& status, const std::optional<std::string>& error);
+
+struct listed_tool {
+    std::string name, description, input_schema;
+    std::optional<std::string> output_schema;
+    std::string minimum_role;
+    bool read_only, destructive;
+    bool permitted; // to that user
+};
+// Those above the user's role too. Built-in tools first, then registered ones by name.
+std::vector<listed_tool> list_tools(connection&, const std::string& tenant_id, const std::string& user_id);
 
 // The gateway, for the run's on_behalf_of. Both answer JSON: a result, an array of results.
 std::string call_tool(connection&, const run&, int turn, const std::string& request_id, const std::string& tool,

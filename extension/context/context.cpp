@@ -597,19 +597,83 @@ SOR_FUNCTION(granted_tenants) {
     return 0;
 }
 
+namespace {
+
+// What `current_user` could do. Roles count with everything it is a member of, inherited or not: SET ROLE reaches them.
+// Access lists are read as they are, since has_table_privilege follows inheritance alone; PUBLIC is grantee 0.
+constexpr const char* login_check_text = R"(
+with me as (select r.oid, r.rolsuper, r.rolbypassrls from pg_catalog.pg_roles r where r.rolname = current_user),
+role as materialized (
+    select r.*, case when r.oid = me.oid then 'It' else pg_catalog.format('It is a member of role %I, which', r.rolname) end as who
+      from pg_catalog.pg_roles r, me
+     where r.oid = me.oid or not me.rolsuper and pg_catalog.pg_has_role(me.oid, r.oid, 'member')),
+grantee as materialized (
+    select oid, who from role union all select 0, 'PUBLIC'),
+-- OFFSET 0: by the index of the owner, not by reading all of pg_class
+owned as materialized (
+    select role.who, d.classid, d.objid, c.relkind, c.relpersistence
+      from role, lateral (select s.* from pg_catalog.pg_shdepend s
+                           where s.refclassid = 'pg_catalog.pg_authid'::regclass and s.refobjid = role.oid and s.deptype = 'o'
+                             and s.dbid in (0, (select b.oid from pg_catalog.pg_database b where b.datname = current_database())) offset 0) d
+      left join lateral (select n.relkind, n.relpersistence from pg_catalog.pg_class n where n.oid = d.objid offset 0) c
+             on d.classid = 'pg_catalog.pg_class'::regclass
+     where d.classid = any (array['pg_catalog.pg_class', 'pg_catalog.pg_proc', 'pg_catalog.pg_namespace', 'pg_catalog.pg_database']::regclass[])),
+-- an extension's table that its script opened to everybody is its own affair
+usable as (
+    select u.who, u.privilege_type, u.classid, u.oid, u.attnum
+      from (select g.who, a.privilege_type, a.grantee, c.tableoid as classid, c.oid, 0 as attnum, c.relnamespace
+              from pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a, grantee g
+             where c.relacl is not null and a.grantee = g.oid and a.grantee <> c.relowner
+            union all
+            select g.who, x.privilege_type, x.grantee, c.tableoid, c.oid, a.attnum, c.relnamespace
+              from pg_catalog.pg_attribute a, pg_catalog.aclexplode(a.attacl) x, grantee g,
+                   lateral (select n.tableoid, n.oid, n.relnamespace, n.relowner from pg_catalog.pg_class n where n.oid = a.attrelid offset 0) c
+             where a.attacl is not null and not a.attisdropped and x.grantee = g.oid and x.grantee <> c.relowner) u
+     where u.grantee <> 0
+        or u.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace, 'pg_toast'::regnamespace)
+           and not exists (select from pg_catalog.pg_depend d where d.classid = u.classid and d.objid = u.oid and d.deptype = 'e')
+     order by u.oid, u.attnum, u.privilege_type limit 1),
+created_in as (
+    (select g.who, b.tableoid as classid, b.oid
+       from pg_catalog.pg_database b, pg_catalog.aclexplode(b.datacl) a, grantee g
+      where b.datname = current_database() and a.privilege_type = 'CREATE' and a.grantee = g.oid and a.grantee <> b.datdba limit 1)
+    union all
+    (select g.who, n.tableoid, n.oid
+       from pg_catalog.pg_namespace n, pg_catalog.aclexplode(n.nspacl) a, grantee g
+      where a.privilege_type = 'CREATE' and a.grantee = g.oid and a.grantee <> n.nspowner order by n.oid limit 1)),
+excess(rank, sentence) as (
+    select 0, pg_catalog.format('RESET ROLE makes it %I.', session_user) where session_user <> current_user
+    union all
+    select a.rank, role.who || a.what
+      from role, lateral (values (1, role.rolsuper, ' is a superuser.'), (2, role.rolbypassrls, ' has BYPASSRLS.'), (3, role.rolcreaterole, ' has CREATEROLE.'),
+                                 (4, role.rolcreatedb, ' has CREATEDB.'), (5, role.rolreplication, ' has REPLICATION.')) a(rank, so, what) where a.so
+    union all
+    select 6, pg_catalog.format('It is a member of role %I.', role.rolname)
+      from role where role.who <> 'It' and (role.rolname ^@ 'pg_' or role.rolname in ('sor_engine', 'sor_operator', 'sor_auditor'))
+    union all
+    select 7, pg_catalog.format('%s owns %s %s.', owned.who, i.type, i.identity)
+      from (select o.* from owned o where o.relpersistence is distinct from 't' -- what a session makes for itself ends with it
+             order by o.classid <> 'pg_catalog.pg_class'::regclass, o.classid, o.objid limit 1) owned,
+           pg_catalog.pg_identify_object(owned.classid, owned.objid, 0) i
+    union all
+    select 8, pg_catalog.format('%s has %s on %s %s.', usable.who, usable.privilege_type, i.type, i.identity)
+      from usable, pg_catalog.pg_identify_object(usable.classid, usable.oid, usable.attnum) i
+    union all
+    select 9, pg_catalog.format('%s has CREATE on %s %s.', created_in.who, i.type, i.identity)
+      from created_in, pg_catalog.pg_identify_object(created_in.classid, created_in.oid, 0) i)
+select me.rolsuper, me.rolbypassrls,
+       not me.rolsuper and (exists (select from role where role.rolsuper) or exists (select from owned where owned.relkind in ('r', 'p'))),
+       array(select sentence from excess order by rank, sentence)
+  from me)";
+
+} // namespace
+
 SOR_FUNCTION(login_check) {
     bridge::rowset rows(fcinfo);
-    const Oid caller = GetUserId();
     bridge::with_spi([&](MemoryContext) {
-        // Ownership by any role the caller is in counts: it can act as the owner.
-        static bridge::statement check(
-            "select r.rolsuper, r.rolbypassrls,"
-            "       exists (select from pg_catalog.pg_class c where c.relkind in ('r', 'p')"
-            "                 and pg_catalog.pg_has_role(r.oid, c.relowner, 'member') and not r.rolsuper)"
-            "  from pg_catalog.pg_roles r where r.oid = $1",
-            {OIDOID});
-        const auto found = check.run(bridge::value::of(ObjectIdGetDatum(caller)));
-        rows.add({found.column(0, 1), found.column(0, 2), found.column(0, 3)});
+        // Not a kept plan: a login asks once, and whole catalogs are read.
+        const auto found = bridge::execute_text(login_check_text);
+        rows.add({found.column(0, 1), found.column(0, 2), found.column(0, 3), found.column(0, 4)});
     });
     return 0;
 }

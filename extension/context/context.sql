@@ -103,11 +103,13 @@ create function sor.granted_tenants() returns table (tenant_id uuid, name text)
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.granted_tenants() is 'The tenants that the calling role holds a grant for, in order of their names; a superuser holds all.';
 
-create function sor.login_check() returns table (superuser boolean, bypass_rls boolean, owns_tables boolean)
+create function sor.login_check() returns table (superuser boolean, bypass_rls boolean, owns_tables boolean, excess text[])
     language c stable as 'MODULE_PATHNAME', 'sor_login_check'
-    set search_path = pg_catalog, pg_temp;
+    set search_path = pg_catalog, pg_temp set jit = off set max_parallel_workers_per_gather = 0;
 comment on function sor.login_check() is
-    'What the calling role could do beyond calling functions: each true column makes it unfit for a Worker, a relay or a loader. owns_tables: it owns a table, or is a member of a role that does.';
+    'What the calling role could do beyond calling functions: each true column makes it unfit for a Worker, a relay or a loader. owns_tables: it owns a table, or is a member of a role that does. '
+    'excess: a sentence for each such thing, through its roles and PUBLIC as well: attributes (superuser, BYPASSRLS, CREATEROLE, CREATEDB, REPLICATION), membership of a pg_ role, sor_operator or sor_auditor, '
+    'owning, a privilege on a table, view or sequence, CREATE on the database or a schema, and that RESET ROLE leads to another role. Empty for a login that is only a member of sor_worker, sor_app or sor_relay.';
 
 grant execute on function sor.set_context(uuid, uuid, text) to sor_app, sor_auditor;
 grant execute on function sor.granted_tenants() to sor_worker, sor_app, sor_relay, sor_auditor;

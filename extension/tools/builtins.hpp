@@ -15,8 +15,10 @@ struct builtin {
     const char* name;
     const char* minimum_role;
     bool read_only;
+    bool destructive; // may change what was there before
     const char* description;
     const char* input_schema;
+    const char* output_schema;
     Jsonb* (*run)(const Jsonb* arguments, call_frame& frame);
 };
 

@@ -470,6 +470,15 @@ void require_own_name(const char* name) {
                       "Choose another name.");
 }
 
+// A client of the MCP server sends its request_id as a member of the arguments; the server takes it out.
+void require_free_request_id(const Jsonb* input_schema) {
+    const Jsonb* properties = bridge::find_json(input_schema, "properties");
+    if (properties != nullptr && bridge::is_object(properties) && bridge::find(properties, "request_id") != nullptr)
+        bridge::raise(code::invalid_parameter, "a tool cannot have an argument \"request_id\"",
+                      "The MCP server adds it to each tool's arguments and takes it out of them.",
+                      "Give the argument another name.");
+}
+
 void require_positive(const Interval* ttl) {
     static constexpr Interval zero = {};
     if (!DatumGetBool(DirectFunctionCall2(interval_gt, IntervalPGetDatum(ttl), IntervalPGetDatum(&zero))))
@@ -521,6 +530,7 @@ SOR_FUNCTION(list_tools) {
     const bridge::arguments a(fcinfo);
     const pg_uuid_t& tenant = a.uuid(0, "tenant_id");
     const pg_uuid_t* user = a.uuid_or_null(1);
+    const bool include_forbidden = a.boolean(2, "include_forbidden");
     bridge::rowset rows(fcinfo);
     context::identity who;
     who.user = user;
@@ -529,17 +539,25 @@ SOR_FUNCTION(list_tools) {
         const char* role = acting ? access::role_of(*acting) : nullptr;
         int count;
         const tools::builtin* built_in = tools::all_builtins(&count);
-        for (int i = 0; i < count; ++i)
-            if (access::permits(role ? role : "", built_in[i].minimum_role))
-                rows.add({in(built_in[i].name), in(built_in[i].description),
-                          in(bridge::parse_json(built_in[i].input_schema)), in(built_in[i].read_only)});
-        static bridge::statement list("select name, description, input_schema, read_only, minimum_role from sor.tools"
-                                      " where function is not null order by name",
+        for (int i = 0; i < count; ++i) {
+            const tools::builtin& b = built_in[i];
+            const bool permitted = access::permits(role ? role : "", b.minimum_role);
+            if (permitted || include_forbidden)
+                rows.add({in(b.name), in(b.description), in(bridge::parse_json(b.input_schema)), in(b.read_only),
+                          in(bridge::parse_json(b.output_schema)), in(b.destructive), in(b.minimum_role),
+                          in(permitted)});
+        }
+        static bridge::statement list("select name, description, input_schema, read_only, output_schema, destructive,"
+                                      " minimum_role from sor.tools where function is not null"
+                                      " order by name collate \"C\"",
                                       {});
         const auto found = list.run();
-        for (uint64 i = 0; i < found.count; ++i)
-            if (access::permits(role ? role : "", found.string(i, 5)))
-                rows.add({found.column(i, 1), found.column(i, 2), found.column(i, 3), found.column(i, 4)});
+        for (uint64 i = 0; i < found.count; ++i) {
+            const bool permitted = access::permits(role ? role : "", found.string(i, 7));
+            if (permitted || include_forbidden)
+                rows.add({found.column(i, 1), found.column(i, 2), found.column(i, 3), found.column(i, 4),
+                          found.column(i, 5), found.column(i, 6), found.column(i, 7), in(permitted)});
+        }
     });
     return 0;
 }
@@ -553,6 +571,8 @@ SOR_FUNCTION(register_tool) {
     const Jsonb* input_schema = a.json(4, "input_schema");
     const bool read_only = a.boolean(5, "read_only");
     const Interval* ttl = a.interval(6, "response_ttl");
+    const Jsonb* output_schema = a.json_or_null(7);
+    const bool destructive = a.boolean(8, "destructive") && !read_only;
     tools::require_own_name(name);
     tools::require_positive(ttl);
     if (access::rank(bridge::view(minimum_role)) == 0)
@@ -561,6 +581,10 @@ SOR_FUNCTION(register_tool) {
     if (!bridge::is_object(input_schema))
         bridge::raise(code::invalid_parameter, "input_schema must be a JSON object", nullptr,
                       "Give a JSON Schema of type object.");
+    if (output_schema != nullptr && !bridge::is_object(output_schema))
+        bridge::raise(code::invalid_parameter, "output_schema must be a JSON object", nullptr,
+                      "Give a JSON Schema, or null for none.");
+    tools::require_free_request_id(input_schema);
     context::administration(context::system_tenant, "user", [&](MemoryContext) {
         const Oid owner = bridge::owner_of_function(function);
         context::require_member_of(owner, "Only a member of a function's owner can register it.");
@@ -583,13 +607,17 @@ SOR_FUNCTION(register_tool) {
                           "ALTER FUNCTION … SET search_path = …, pg_temp.");
         const char* signature = bridge::qualified_signature(function);
         static bridge::statement save(
-            "insert into sor.tools (name, function, minimum_role, description, input_schema, read_only, response_ttl)"
-            " values ($1, $2, $3, $4, $5, $6, $7) on conflict (name) do update set function = excluded.function,"
+            "insert into sor.tools (name, function, minimum_role, description, input_schema, read_only, response_ttl,"
+            " output_schema, destructive)"
+            " values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (name) do update set function = "
+            "excluded.function,"
             " minimum_role = excluded.minimum_role, description = excluded.description, input_schema = "
             "excluded.input_schema,"
-            " read_only = excluded.read_only, response_ttl = excluded.response_ttl",
-            {TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, BOOLOID, INTERVALOID});
-        save.run(in(name), in(signature), in(minimum_role), in(description), in(input_schema), in(read_only), in(ttl));
+            " read_only = excluded.read_only, response_ttl = excluded.response_ttl, output_schema = "
+            "excluded.output_schema, destructive = excluded.destructive",
+            {TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, BOOLOID, INTERVALOID, JSONBOID, BOOLOID});
+        save.run(in(name), in(signature), in(minimum_role), in(description), in(input_schema), in(read_only), in(ttl),
+                 in(output_schema), in(destructive));
         bridge::json_writer payload;
         payload.object()
             .field("kind", "tool")
