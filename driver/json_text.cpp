@@ -1,4 +1,6 @@
 #include "json_text.hpp"
+#include <unordered_set>
+#include <utility>
 #include <vector>
 #include <nlohmann/json.hpp>
 #include "failure.hpp"
@@ -10,12 +12,24 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t max_nesting = 200;
+constexpr std::size_t longest_key_in_path = 100;
+
+// As in a JSON pointer, so that a key cannot pass for a path.
+std::string pointer_token(const std::string& key) {
+    if (key.find_first_of(std::string_view("~/\0", 3)) == std::string::npos)
+        return key;
+    std::string result;
+    for (const char c : key)
+        result += c == '~' ? "~0" : c == '/' ? "~1" : c == '\0' ? "\\u0000" : std::string(1, c);
+    return result;
+}
 
 // Writes what it is told again, compactly, and remembers where each value began.
 class splitter : public nlohmann::json_sax<json> {
 public:
-    splitter(int depth, const std::function<void(const std::string&, std::string_view)>& found)
-        : depth_(static_cast<std::size_t>(depth)), found_(found) {}
+    splitter(int depth, std::size_t deepest, bool unique_keys,
+             const std::function<void(const std::string&, std::string_view)>& found)
+        : depth_(depth), deepest_(deepest), unique_keys_(unique_keys), found_(found) {}
 
     bool null() override { return scalar("null"); }
     bool boolean(bool value) override { return scalar(value ? "true" : "false"); }
@@ -23,9 +37,14 @@ public:
     bool number_unsigned(number_unsigned_t value) override { return scalar(std::to_string(value)); }
     bool number_float(number_float_t, const string_t& spelling) override { return scalar(spelling); }
     bool string(string_t& value) override {
-        if (!storable(value))
-            return false;
-        return scalar(json_quote(value));
+        if (beyond_ > 0)
+            return true;
+        separate();
+        const auto begin = out_.size();
+        out_ += json_quote(value);
+        note_nul(value);
+        report(begin);
+        return true;
     }
     bool binary(binary_t&) override { return false; }
 
@@ -34,14 +53,17 @@ public:
     bool start_array(std::size_t) override { return start('[', true); }
     bool end_array() override { return end(']'); }
     bool key(string_t& value) override {
-        if (!storable(value))
-            return false;
+        if (beyond_ > 0)
+            return true;
         auto& level = levels_.back();
         if (level.members++ > 0)
             out_ += ',';
         out_ += json_quote(value);
         out_ += ':';
-        level.key = value;
+        level.key = excerpt(value, longest_key_in_path);
+        note_nul(value);
+        if (unique_keys_ && !level.keys.insert(value).second && !faults.double_key)
+            faults.double_key = path();
         return true;
     }
     bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) override {
@@ -54,6 +76,7 @@ public:
     }
 
     std::string problem;
+    json_faults faults;
 
 private:
     struct open_value {
@@ -61,13 +84,12 @@ private:
         std::size_t begin;
         std::size_t members = 0;
         std::string key;
+        std::unordered_set<std::string> keys;
     };
 
-    bool storable(const std::string& value) {
-        if (value.find('\0') == std::string::npos)
-            return true;
-        problem = "a string holds the character U+0000, which PostgreSQL cannot store";
-        return false;
+    void note_nul(const std::string& value) {
+        if (!faults.nul && value.find('\0') != std::string::npos)
+            faults.nul = path();
     }
 
     void separate() {
@@ -76,6 +98,8 @@ private:
     }
 
     bool scalar(std::string_view text) {
+        if (beyond_ > 0)
+            return true;
         separate();
         const auto begin = out_.size();
         out_ += text;
@@ -84,17 +108,24 @@ private:
     }
 
     bool start(char bracket, bool array) {
-        if (levels_.size() == max_nesting) {
-            problem = "it nests deeper than " + std::to_string(max_nesting) + " levels";
-            return false;
+        if (levels_.size() == deepest_) {
+            faults.too_deep = true;
+            if (beyond_ == 0)
+                scalar("null");
+            ++beyond_;
+            return true;
         }
         separate();
-        levels_.push_back({array, out_.size(), 0, {}});
+        levels_.push_back({array, out_.size(), 0, {}, {}});
         out_ += bracket;
         return true;
     }
 
     bool end(char bracket) {
+        if (beyond_ > 0) {
+            --beyond_;
+            return true;
+        }
         out_ += bracket;
         const auto begin = levels_.back().begin;
         levels_.pop_back();
@@ -103,37 +134,54 @@ private:
     }
 
     void report(std::size_t begin) {
-        if (levels_.size() > depth_)
-            return;
-        std::string path;
-        for (const auto& level : levels_)
-            path += "/" + (level.array ? std::to_string(level.members - 1) : escaped(level.key));
-        found_(path, std::string_view(out_).substr(begin));
+        if (static_cast<int>(levels_.size()) <= depth_)
+            found_(path(), std::string_view(out_).substr(begin));
     }
 
-    // As in a JSON pointer, so that a key cannot pass for a path.
-    static std::string escaped(const std::string& key) {
-        if (key.find_first_of("~/") == std::string::npos)
-            return key;
+    std::string path() const {
         std::string result;
-        for (const char c : key)
-            result += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
+        for (const auto& level : levels_)
+            result += "/" + (level.array ? std::to_string(level.members - 1) : pointer_token(level.key));
         return result;
     }
 
-    std::size_t depth_;
+    int depth_;
+    std::size_t deepest_;
+    bool unique_keys_;
     const std::function<void(const std::string&, std::string_view)>& found_;
     std::string out_;
     std::vector<open_value> levels_;
+    std::size_t beyond_ = 0; // levels open below the deepest that is kept
 };
 
 } // namespace
 
+json_faults scan_json(std::string_view text, int depth, std::size_t deepest, bool unique_keys,
+                      const std::function<void(const std::string&, std::string_view)>& found) {
+    // A zero byte would pass for the end of the text.
+    if (const auto zero = text.find('\0'); zero != text.npos)
+        throw failure(exit_status::bad_data, "not valid JSON", "at byte " + std::to_string(zero + 1) + ": a zero byte");
+    splitter splitter(depth, deepest, unique_keys, found);
+    if (!json::sax_parse(text.begin(), text.end(), &splitter))
+        throw failure(exit_status::bad_data, "not valid JSON", splitter.problem);
+    return std::move(splitter.faults);
+}
+
 void split_json(std::string_view text, int depth,
                 const std::function<void(const std::string&, std::string_view)>& found) {
-    splitter splitter(depth, found);
-    if (!json::sax_parse(text.begin(), text.end(), &splitter))
-        throw failure(exit_status::handler_fault, "not valid JSON", splitter.problem);
+    const auto refuse = [](const std::string& problem) {
+        throw failure(exit_status::handler_fault, "not valid JSON", problem);
+    };
+    json_faults faults;
+    try {
+        faults = scan_json(text, depth, max_nesting, false, found);
+    } catch (const failure& error) {
+        refuse(error.detail());
+    }
+    if (faults.too_deep)
+        refuse("it nests deeper than " + std::to_string(max_nesting) + " levels");
+    if (faults.nul)
+        refuse("a string holds the character U+0000, which PostgreSQL cannot store");
 }
 
 std::string json_unquote(std::string_view text) {

@@ -14,10 +14,7 @@ namespace {
 constexpr const char* shape =
     "Expected {\"item_id\", \"calls\": [{\"tool\", \"arguments\": {…}}…]} or {\"item_id\", \"error\"}.";
 
-std::string excerpt(std::string_view line) {
-    constexpr std::size_t longest = 200;
-    return line.size() <= longest ? std::string(line) : std::string(line.substr(0, longest)) + "…";
-}
+constexpr std::size_t longest_excerpt = 200;
 
 std::int64_t integer(std::string_view json) {
     std::int64_t value = 0;
@@ -138,8 +135,9 @@ answer parse_answer(std::string_view line) {
             }
         });
     } catch (const failure& error) {
-        throw bad_answer{
-            {}, "the handler wrote a line that is not valid JSON", error.detail() + "; the line: " + excerpt(line)};
+        throw bad_answer{{},
+                         "the handler wrote a line that is not valid JSON",
+                         error.detail() + "; the line: " + excerpt(line, longest_excerpt)};
     }
     if (!is_object)
         wrong = "it is no object";
@@ -150,7 +148,7 @@ answer parse_answer(std::string_view line) {
         refuse_if(!part.tool || !part.arguments, "a call lacks \"tool\" or \"arguments\"");
     if (!wrong.empty())
         throw bad_answer{answer.item_id, "the handler's answer is malformed: " + wrong,
-                         std::string(shape) + " The line: " + excerpt(line)};
+                         std::string(shape) + " The line: " + excerpt(line, longest_excerpt)};
     answer.declared_error = has_error;
     return answer;
 }

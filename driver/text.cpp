@@ -13,6 +13,10 @@ bool is_space(char c) {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\v' || c == '\f';
 }
 
+bool begins_character(char c) {
+    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+}
+
 // Appends the lower case of the character at `at` and returns its length in bytes.
 std::size_t append_lower(std::string_view text, std::size_t at, std::string& result, locale_t locale) {
     const auto lead = static_cast<unsigned char>(text[at]);
@@ -82,6 +86,17 @@ std::string json_quote(std::string_view utf8) {
     if (plain)
         return '"' + std::string(utf8) + '"';
     return nlohmann::json(utf8).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+std::string excerpt(std::string_view utf8, std::size_t longest) {
+    for (std::size_t at = 0, seen = 0; utf8.size() > longest && at < utf8.size(); ++at)
+        if (begins_character(utf8[at]) && seen++ == longest)
+            return std::string(utf8.substr(0, at)) + "…";
+    return std::string(utf8);
+}
+
+std::size_t characters(std::string_view utf8) {
+    return static_cast<std::size_t>(std::count_if(utf8.begin(), utf8.end(), begins_character));
 }
 
 std::string canonical_decimal(std::string_view text) {
