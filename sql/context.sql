@@ -467,3 +467,65 @@ select sor.revoke_tenant('context_app', :a), sor.revoke_tenant('context_both', :
     sor.revoke_tenant('context_narrow', :a), sor.revoke_tenant('context_single', :a), sor.revoke_tenant('context_kinds', :a) \g /dev/null
 drop schema context_test, "context ""odd""" cascade;
 drop role context_app, context_both, context_narrow, context_single, context_kinds, context_stranger, context_operator, context_owner;
+
+-- ---------------------------------------------------------------- login_check: what a login could do beyond calling functions
+set client_min_messages = warning;
+create schema context_test;
+create table context_test.plain (id int, note text);
+create sequence context_test.counter;
+create view context_test.looking as select 1 as one;
+create function context_test.idle() returns int language sql as 'select 1';
+create role context_worker in role sor_worker;
+create role context_app in role sor_app;
+create role context_relay in role sor_relay;
+create role context_group;
+-- what it says after a command, which is undone
+create function context_test.excess_after(command text, login name default 'context_worker') returns table (line text) language plpgsql as $$
+begin
+    execute command;
+    execute format('set local session authorization %I', login);
+    raise exception using errcode = 'UC001', message = (select concat_ws(E'\n', nullif(concat_ws(' ', case when superuser then 'superuser' end,
+        case when bypass_rls then 'bypass_rls' end, case when owns_tables then 'owns_tables' end), ''), array_to_string(excess, E'\n')) from sor.login_check());
+exception when sqlstate 'UC001' then
+    return query select regexp_split_to_table(replace(sqlerrm, quote_ident(current_database()), '<database>'), E'\n');
+end $$;
+set session authorization context_worker; select * from sor.login_check(); reset session authorization;
+set session authorization context_app; select * from sor.login_check(); reset session authorization;
+set session authorization context_relay; select * from sor.login_check(); reset session authorization;
+select n, line from unnest(array[
+    'alter role context_worker superuser', 'alter role context_worker bypassrls createrole createdb replication',
+    'alter role context_group createdb; grant context_group to context_worker',
+    'grant pg_read_all_data to context_group; grant context_group to context_worker', 'grant sor_operator to context_worker',
+    'alter table context_test.plain owner to context_worker',
+    'create role "context %s ""odd"""; alter table context_test.plain owner to "context %s ""odd"""; grant "context %s ""odd""" to context_worker',
+    'alter view context_test.looking owner to context_worker', 'alter function context_test.idle owner to context_group; grant context_group to context_worker',
+    'alter schema context_test owner to context_worker',
+    'grant truncate on context_test.plain to context_worker', 'grant select on context_test.plain to context_group; grant context_group to context_worker',
+    'grant update (note) on context_test.plain to context_worker', 'grant references (note) on context_test.plain to public',
+    'grant trigger on context_test.looking to public', 'grant usage on sequence context_test.counter to public',
+    'grant select on pg_authid to context_worker',
+    'grant create on schema context_test to public', 'do $do$ begin execute format(''grant create on database %I to context_worker'', current_database()); end $do$',
+    -- not an excess: nothing more than everybody needs, an extension''s table for everybody, what another holds
+    'grant context_group to context_worker; grant usage on schema context_test to public; grant select on pg_class to public',
+    'alter extension sor add table context_test.plain; grant select on context_test.plain to public',
+    'grant all on context_test.plain, context_test.looking to context_group; grant pg_read_all_data to context_app']) with ordinality c(command, n),
+    lateral context_test.excess_after(command);
+-- an extension's table that is not for everybody
+select line from context_test.excess_after('alter extension sor add table context_test.plain; grant select on context_test.plain to context_worker');
+-- roles that are not inherited can be taken on
+select line from context_test.excess_after('alter role context_worker noinherit; grant execute on function sor.login_check() to context_worker; grant usage on schema sor to context_worker;
+    grant insert on context_test.plain to context_group; grant context_group to context_worker');
+-- so can the login's own, behind SET ROLE
+set role context_worker; select excess = array[format('RESET ROLE makes it %I.', session_user)] as reset_role from sor.login_check(); reset role;
+-- auditors and operators may do more than call functions
+select line from context_test.excess_after('grant sor_auditor to context_group', 'context_group');
+select line from context_test.excess_after('grant sor_operator to context_group', 'context_group');
+-- a temporary table of its own is none
+begin;
+grant temporary on database :"DBNAME" to context_worker;
+set local session authorization context_worker;
+create temp table mine (id int);
+select excess from sor.login_check();
+rollback;
+drop schema context_test cascade;
+drop role context_worker, context_app, context_relay, context_group;

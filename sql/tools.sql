@@ -65,6 +65,15 @@ select tools_test.attempt($$select sor.register_tool('x', 'tools_test.two(jsonb,
 select tools_test.attempt($$select sor.register_tool('write', 'tools_test.effect(jsonb)', 'member', '', '{}')$$);
 select tools_test.attempt($$select sor.register_tool('x', 'tools_test.effect(jsonb)', 'owner', '', '{}')$$);
 select tools_test.attempt($$select sor.register_tool('x', 'tools_test.effect(jsonb)', 'member', '', '[]')$$);
+select tools_test.attempt($$select sor.register_tool('x', 'tools_test.effect(jsonb)', 'member', '', '{}', output_schema => '[]')$$);
+select tools_test.attempt($$select sor.register_tool('x', 'tools_test.effect(jsonb)', 'member', '', '{"properties": {"id": {"type": "integer"}, "request_id": {"type": "string"}}}')$$);
+select name, tools_test.attempt(format($$select sor.register_tool(%L, 'tools_test.effect(jsonb)', 'member', '', '{}')$$, name))
+  from unnest(array['', 'a b', 'a/b', E'line\n', repeat('x', 65)]) name;
+-- what only looks like it is not the reserved argument
+begin;
+select sor.register_tool(repeat('x', 64), 'tools_test.effect(jsonb)', 'member', '', '{"properties": {"of": {"properties": {"request_id": {}}}}, "required": ["request_id"]}');
+select count(*) from sor.tools where name = repeat('x', 64);
+rollback;
 set role tools_operator;
 select tools_test.attempt($$select sor.register_tool('effect', 'tools_test.effect(jsonb)', 'member', '', '{}')$$);
 reset role;
@@ -72,6 +81,7 @@ grant tools_owner to tools_operator;
 set role tools_operator;
 select sor.register_tool('effect', 'tools_test.effect(jsonb)', 'member', 'Has an effect.', '{"type": "object"}'),
     sor.register_tool('look', 'tools_test.effect(jsonb)', 'viewer', 'Says it only reads.', '{}', read_only => true),
+    sor.register_tool('Append', 'tools_test.effect(jsonb)', 'member', 'Adds.', '{}', output_schema => '{"type": "object"}', destructive => false),
     sor.register_tool('nothing', 'tools_test.nothing(jsonb)', 'viewer', 'Answers null.', '{}', read_only => true),
     sor.register_tool('administer', 'tools_test.effect(jsonb)', 'admin', 'For admins.', '{}'),
     sor.register_table('tools_test.effects', '{id}'), sor.register_table('tools_test.inbox', '{id}', readable => '{id,body}'),
@@ -85,6 +95,23 @@ union all select 'member', string_agg(name, ' ') from sor.list_tools(:a, :'membe
 union all select 'viewer', string_agg(name, ' ') from sor.list_tools(:a, :'viewer')
 union all select 'nobody', string_agg(name, ' ') from sor.list_tools(:a, :'nobody');
 select name, read_only, input_schema ->> 'type' as type, description <> '' as described from sor.list_tools(:a, :'member');
+-- what may be called, and what needs a higher role
+select name, minimum_role, permitted, read_only, destructive, output_schema ->> 'type' as answers from sor.list_tools(:a, :'viewer', include_forbidden => true);
+select 'admin' as role, count(*), count(*) filter (where permitted) as permitted from sor.list_tools(:a, :'admin', true)
+union all select 'nobody', count(*), count(*) filter (where permitted) from sor.list_tools(:a, :'nobody', true)
+union all select null, count(*), count(*) filter (where permitted) from sor.list_tools(:a, null, true);
+select tools_test.attempt(format('select name from sor.list_tools(%L, %L, null)', :a, :'member'));
+reset role;
+-- the built-in schemas are plain: each property has one type and a description, each array says of what, request_id is not theirs
+create temp table built_in as select * from sor.list_tools(:a, :'admin') where name in ('claim', 'write', 'queue', 'read');
+select b.name, p as untold from built_in b, unnest(array[input_schema, output_schema]) s, jsonb_path_query(s, '$.**.properties.*') p
+ where jsonb_typeof(p -> 'type') is distinct from 'string' or not p ? 'description' or (p ->> 'type' = 'array' and jsonb_typeof(p #> '{items,type}') is distinct from 'string')
+    or jsonb_typeof(p -> 'additionalProperties') not in ('boolean');
+select count(*) as schemas, count(*) filter (where jsonb_path_exists(s, '$.**.required[*]')) as requiring from built_in b, unnest(array[input_schema, output_schema]) s;
+select b.name, r as required_of_nothing from built_in b, unnest(array[input_schema, output_schema]) s, jsonb_path_query(s, '$.** ? (exists(@.required))') o, jsonb_array_elements_text(o -> 'required') r
+ where not o -> 'properties' ? r;
+select name from built_in where description ~ 'request_id' or input_schema::text ~ 'request_id';
+set role tools_worker;
 
 -- one call: the effect as the tool's owner, in the tenant and for the user of the call, journaled
 select run_id as run, run_token as token from sor.start_run(:a, 'tools', 'one', :'member', delegating_users => array[:'viewer', :'admin', :'nobody']::uuid[]) \gset
@@ -282,6 +309,16 @@ set role tools_worker;
 select sor.call_tool(:a, null, :'run', :token, 1, '60000000-0000-4000-8000-000000000003', 'effect', '{}') #>> '{error,sqlstate}' as sqlstate;
 reset role;
 select streams > 0 as streams, events > 0 as events, first_bad from sor.verify_events(:a);
+-- what the built-in tools answered is what their output schemas say
+create function tools_test.conforms(schema jsonb, value jsonb) returns boolean language sql as $$
+    select jsonb_typeof(value) = replace(schema ->> 'type', 'integer', 'number')
+       and case schema ->> 'type'
+           when 'array' then (select coalesce(bool_and(tools_test.conforms(schema -> 'items', v)), true) from jsonb_array_elements(value) v)
+           when 'object' then not schema ? 'properties' or value ?& array(select jsonb_array_elements_text(schema -> 'required'))
+               and (select bool_and(schema -> 'properties' ? key and tools_test.conforms(schema #> array['properties', key], v)) from jsonb_each(value) e(key, v))
+           else true end $$;
+select b.name, count(*) > 0 as called, bool_and(coalesce(tools_test.conforms(b.output_schema, c.response), false)) as conforms
+  from built_in b join sor.tool_calls c on c.tool = b.name and c.tenant_id = :a and c.status = 'succeeded' group by b.name order by b.name;
 
 drop schema tools_test cascade;
 delete from sor.registered_tables where target like 'tools_test.%';

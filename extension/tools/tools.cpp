@@ -470,6 +470,14 @@ void require_own_name(const char* name) {
                       "Choose another name.");
 }
 
+// MCP allows 128 characters of these; 64 is what every model provider takes.
+void require_fit_name(std::string_view name) {
+    constexpr std::string_view allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
+    if (name.empty() || name.size() > 64 || name.find_first_not_of(allowed) != name.npos)
+        bridge::raise(code::invalid_parameter, psprintf("\"%s\" is no name for a tool", bridge::to_cstring(name)),
+                      nullptr, "Give 1 to 64 characters of A-Z, a-z, 0-9, _, . and -.");
+}
+
 // A client of the MCP server sends its request_id as a member of the arguments; the server takes it out.
 void require_free_request_id(const Jsonb* input_schema) {
     const Jsonb* properties = bridge::find_json(input_schema, "properties");
@@ -573,6 +581,7 @@ SOR_FUNCTION(register_tool) {
     const Interval* ttl = a.interval(6, "response_ttl");
     const Jsonb* output_schema = a.json_or_null(7);
     const bool destructive = a.boolean(8, "destructive") && !read_only;
+    tools::require_fit_name(name);
     tools::require_own_name(name);
     tools::require_positive(ttl);
     if (access::rank(bridge::view(minimum_role)) == 0)
