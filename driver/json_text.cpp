@@ -184,6 +184,18 @@ void split_json(std::string_view text, int depth,
         refuse("a string holds the character U+0000, which PostgreSQL cannot store");
 }
 
+std::string without_member(std::string_view object, std::string_view member) {
+    const auto left_out = "/" + pointer_token(std::string(member));
+    std::string result;
+    split_json(object, 1, [&](const std::string& path, std::string_view value) {
+        if (path.empty() || path == left_out)
+            return;
+        const auto name = nlohmann::json::json_pointer(path).back();
+        result += (result.empty() ? "{" : ",") + json_quote(name) + ":" + std::string(value);
+    });
+    return result.empty() ? "{}" : result + "}";
+}
+
 std::string json_unquote(std::string_view text) {
     return json::parse(text).get<std::string>();
 }

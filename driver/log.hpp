@@ -6,7 +6,8 @@
 
 namespace sor {
 
-// Everything a command says beside its result, on standard error: text (message, DETAIL, HINT) or JSON lines.
+// Everything a command says beside its result, on standard error: text (message, DETAIL, HINT) or JSON lines. Threads
+// may share one: a message is a single write.
 class logger {
 public:
     logger(std::string command, bool verbose, bool json);

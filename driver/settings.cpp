@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <fstream>
 #include <iterator>
+#include <limits>
+#include <pwd.h>
 #include <toml++/toml.h>
 #include "failure.hpp"
 #include "mail.hpp"
@@ -54,6 +56,19 @@ public:
         return value;
     }
 
+    // A whole number within bounds; `otherwise` when it is not there.
+    std::int64_t number(const toml::table& table, std::string_view key, std::int64_t otherwise, std::int64_t least,
+                        std::int64_t most) const {
+        const auto* node = table.get(key);
+        if (!node)
+            return otherwise;
+        const auto value = node->value_exact<std::int64_t>();
+        if (!value || *value < least || *value > most)
+            refuse(*node, "\"" + std::string(key) + "\" is no whole number from " + std::to_string(least) + " to " +
+                              std::to_string(most));
+        return *value;
+    }
+
 private:
     std::string name_;
 };
@@ -83,12 +98,8 @@ destination_settings read_destination(const reader& reader, const std::string& n
         if (smtp.tls != "require" && smtp.tls != "try" && smtp.tls != "none")
             reader.refuse(*table.get("tls"), "\"tls\" is none of require, try, none");
         smtp.message_id_domain = reader.text(table, "message_id_domain", {});
-        if (const auto* node = table.get("timeout_seconds")) {
-            const auto seconds = node->value_exact<std::int64_t>();
-            if (!seconds || *seconds < 1 || *seconds > 3600)
-                reader.refuse(*node, "\"timeout_seconds\" is no whole number from 1 to 3600");
-            smtp.timeout_seconds = static_cast<int>(*seconds);
-        }
+        smtp.timeout_seconds =
+            static_cast<int>(reader.number(table, "timeout_seconds", smtp.timeout_seconds, 1, 3600));
     } else if (destination.type == "file") {
         reader.only(table, {"type", "path"});
         destination.file.path = reader.required(table, "path");
@@ -97,6 +108,51 @@ destination_settings read_destination(const reader& reader, const std::string& n
                       "Known: smtp, file.");
     }
     return destination;
+}
+
+mcp_peer read_peer(const reader& reader, const toml::table& table) {
+    reader.only(table, {"uid", "user", "tenant", "on_behalf_of", "worker"});
+    mcp_peer peer;
+    auto user = reader.text(table, "user", {});
+    if (user.empty() == !table.contains("uid"))
+        reader.refuse(table, "a peer has either \"uid\" or \"user\"");
+    if (user.empty()) {
+        peer.uid = static_cast<unsigned>(reader.number(table, "uid", 0, 0, std::numeric_limits<uid_t>::max() - 1));
+        const auto* account = getpwuid(peer.uid);
+        user = account ? account->pw_name : "uid " + std::to_string(peer.uid);
+    } else {
+        const auto* account = getpwnam(user.c_str());
+        if (!account)
+            reader.refuse(*table.get("user"), "there is no account \"" + user + "\" on this machine");
+        peer.uid = account->pw_uid;
+    }
+    peer.tenant = reader.required(table, "tenant");
+    peer.on_behalf_of = reader.required(table, "on_behalf_of");
+    peer.worker = reader.text(table, "worker", user);
+    return peer;
+}
+
+mcp_settings read_mcp(const reader& reader, const toml::table& table) {
+    reader.only(table, {"connections", "calls_per_minute", "statement_timeout_seconds", "max_line", "max_result",
+                        "peers"});
+    mcp_settings mcp;
+    mcp.connections = static_cast<int>(reader.number(table, "connections", mcp.connections, 1, 100));
+    mcp.calls_per_minute =
+        static_cast<int>(reader.number(table, "calls_per_minute", mcp.calls_per_minute, 1, 100000000));
+    mcp.statement_timeout_seconds =
+        static_cast<int>(reader.number(table, "statement_timeout_seconds", mcp.statement_timeout_seconds, 1, 3600));
+    constexpr std::int64_t least_size = 1024, most_size = 64 << 20;
+    mcp.max_line = static_cast<std::size_t>(
+        reader.number(table, "max_line", static_cast<std::int64_t>(mcp.max_line), least_size, most_size));
+    mcp.max_result = static_cast<std::size_t>(
+        reader.number(table, "max_result", static_cast<std::int64_t>(mcp.max_result), least_size, most_size));
+    if (const auto* peers = table.get("peers")) {
+        if (!peers->is_array_of_tables())
+            reader.refuse(*peers, "\"peers\" is no array of tables", "Begin each peer with [[mcp.peers]].");
+        for (const auto& peer : *peers->as_array())
+            mcp.peers.push_back(read_peer(reader, *peer.as_table()));
+    }
+    return mcp;
 }
 
 } // namespace
@@ -110,7 +166,9 @@ driver_settings parse_settings(std::string_view text, const std::string& name) {
         reader.refuse(error.source(), std::string(error.description()), "The file is TOML: https://toml.io.");
     }
     driver_settings settings;
-    reader.only(root, {"destinations", "load"});
+    reader.only(root, {"destinations", "load", "mcp"});
+    if (const auto* node = root.get("mcp"))
+        settings.mcp = read_mcp(reader, reader.table(*node, "mcp"));
     if (const auto* node = root.get("destinations"))
         for (const auto& [key, entry] : reader.table(*node, "destinations")) {
             const std::string destination(key.str());

@@ -28,8 +28,27 @@ struct destination_settings {
     file_settings file;
 };
 
+// [[mcp.peers]]: whom an account of this machine acts for when it connects to `sor mcp --socket`
+struct mcp_peer {
+    unsigned uid = 0;         // `uid`, or that of `user`
+    std::string tenant;       // its name
+    std::string on_behalf_of; // e-mail address
+    std::string worker;       // the name its runs are recorded under; that of the account unless given
+};
+
+// [mcp]
+struct mcp_settings {
+    int connections = 4;                // to the database, for all Workers together
+    int calls_per_minute = 60000;       // of one user
+    int statement_timeout_seconds = 30; // of one call
+    std::size_t max_line = 1 << 20;     // bytes of one message
+    std::size_t max_result = 1 << 20;   // bytes of one result
+    std::vector<mcp_peer> peers;
+};
+
 struct driver_settings {
     std::map<std::string, destination_settings> destinations;
+    mcp_settings mcp;
     std::vector<std::pair<std::string, std::string>> tenant_aliases; // [load.tenant_aliases]: as in the file = tenant
 };
 

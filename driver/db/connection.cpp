@@ -1,6 +1,7 @@
 #include "db/connection.hpp"
 #include <charconv>
 #include <cstdlib>
+#include <sys/socket.h>
 
 namespace sor::db {
 namespace {
@@ -134,6 +135,10 @@ query_result connection::receive(std::source_location where) {
         broken(where);
     throw sql_error(std::move(sqlstate), field(first, PG_DIAG_MESSAGE_PRIMARY), field(first, PG_DIAG_MESSAGE_DETAIL),
                     field(first, PG_DIAG_MESSAGE_HINT), where);
+}
+
+void connection::abandon() {
+    shutdown(PQsocket(connection_.get()), SHUT_RDWR);
 }
 
 void connection::broken(std::source_location where) {

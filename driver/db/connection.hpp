@@ -71,6 +71,15 @@ public:
     query_result receive(std::source_location where = std::source_location::current());
     bool in_flight() const { return in_flight_; }
 
+    // False once the connection broke; it stays broken.
+    bool alive() const { return PQstatus(connection_.get()) == CONNECTION_OK; }
+
+    // For other threads while a statement runs here. `stop_handle` is what asks the server to stop it, which then fails
+    // with 57014; `abandon` hangs up, for a server that does not answer: the statement fails with 08006.
+    using stop_handle = std::unique_ptr<PGcancel, decltype(&PQfreeCancel)>;
+    stop_handle stopper() const { return {PQgetCancel(connection_.get()), &PQfreeCancel}; }
+    void abandon();
+
 private:
     [[noreturn]] void broken(std::source_location where);
 

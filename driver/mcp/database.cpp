@@ -1,0 +1,201 @@
+#include "mcp/database.hpp"
+#include <algorithm>
+#include <csignal>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+namespace sor::mcp {
+namespace {
+
+using std::chrono::steady_clock;
+
+// What a stopped statement gets to end. A server that does not stop it is taken for lost.
+constexpr std::chrono::seconds patience{5};
+constexpr std::chrono::milliseconds between_stops{200};
+
+// Signals are for the thread of the loop.
+template <class F> std::thread start_thread(F&& body) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    std::thread thread(std::forward<F>(body));
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    return thread;
+}
+
+} // namespace
+
+database::database(connector connect, int connections, std::chrono::milliseconds longest)
+    : connect_(std::move(connect)), longest_(longest), wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    if (wake_ < 0)
+        throw failure(exit_status::unavailable, "could not make a descriptor for events");
+    for (int i = 0; i < connections; ++i)
+        workers_.push_back(std::make_unique<worker>());
+    for (auto& worker : workers_)
+        worker->thread = start_thread([this, &self = *worker] { serve(self); });
+    watcher_ = start_thread([this] { watch(); });
+}
+
+database::~database() {
+    {
+        const std::lock_guard lock(mutex_);
+        closing_ = true;
+        queue_.clear();
+    }
+    work_.notify_all();
+    watched_.notify_all();
+    for (auto& worker : workers_)
+        worker->thread.join();
+    watcher_.join();
+    close(wake_);
+}
+
+std::shared_ptr<database::task> database::submit(std::function<void(db::connection&)> work,
+                                                 std::function<void(std::exception_ptr)> done) {
+    auto queued = std::make_shared<task>();
+    queued->work = std::move(work);
+    queued->done = std::move(done);
+    {
+        const std::lock_guard lock(mutex_);
+        queue_.push_back(queued);
+    }
+    work_.notify_one();
+    return queued;
+}
+
+void database::stop(const std::shared_ptr<task>& task) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (task->is == task::state::over)
+            return;
+        task->stopped = true;
+        if (task->is == task::state::queued) {
+            std::erase(queue_, task);
+            finish(task, std::make_exception_ptr(failure(exit_status::try_again, "stopped before it began")));
+            return;
+        }
+    }
+    watched_.notify_one();
+}
+
+// Called with the lock.
+void database::finish(std::shared_ptr<task> task, std::exception_ptr error) {
+    task->is = task::state::over;
+    finished_.emplace_back(std::move(task), std::move(error));
+    eventfd_write(wake_, 1);
+}
+
+void database::run_finished() {
+    eventfd_t count;
+    eventfd_read(wake_, &count);
+    std::vector<std::pair<std::shared_ptr<task>, std::exception_ptr>> finished;
+    {
+        const std::lock_guard lock(mutex_);
+        finished.swap(finished_);
+    }
+    for (auto& [task, error] : finished) {
+        const auto done = std::move(task->done); // it may hold what holds the task
+        task->work = nullptr;
+        done(error);
+    }
+}
+
+void database::serve(worker& self) {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+        work_.wait(lock, [&] { return closing_ || !queue_.empty(); });
+        if (queue_.empty())
+            return;
+        auto task = std::move(queue_.front());
+        queue_.pop_front();
+        task->is = task::state::running;
+        self.current = task;
+        self.deadline = steady_clock::now() + longest_;
+        self.stop_sent = false;
+        lock.unlock();
+        watched_.notify_one();
+        auto error = perform(self, *task);
+        lock.lock();
+        self.current = nullptr;
+        // A stop that is under way would hit the next statement.
+        stop_arrived_.wait(lock, [&] { return !self.stopping; });
+        finish(std::move(task), std::move(error));
+    }
+}
+
+std::exception_ptr database::perform(worker& self, task& task) {
+    for (bool again = false;; again = true) {
+        bool connected = false;
+        try {
+            if (!self.connection) {
+                auto fresh = connect_();
+                const std::lock_guard lock(mutex_);
+                self.connection = std::move(fresh);
+                connected = true;
+                if (task.stopped)
+                    throw failure(exit_status::try_again, "stopped before it began");
+            }
+            task.work(*self.connection);
+            return nullptr;
+        } catch (...) {
+            auto error = std::current_exception();
+            const bool lost = self.connection && !self.connection->alive();
+            std::unique_lock lock(mutex_);
+            if (lost) {
+                stop_arrived_.wait(lock, [&] { return !self.stopping; });
+                self.connection.reset();
+            }
+            if (!lost || again || connected || task.stopped)
+                return error;
+        }
+    }
+}
+
+// Stops what was asked to stop, and what runs for too long.
+void database::watch() {
+    std::unique_lock lock(mutex_);
+    while (!closing_) {
+        auto next = steady_clock::time_point::max();
+        worker* to_stop = nullptr;
+        for (auto& worker : workers_) {
+            if (!worker->current)
+                continue;
+            const auto now = steady_clock::now();
+            if (!worker->current->stopped && now >= worker->deadline)
+                worker->current->stopped = worker->current->too_long = true;
+            if (worker->current->stopped) {
+                if (!worker->connection)
+                    continue; // serve() tells when there is one
+                if (!worker->stop_sent) {
+                    worker->stop_sent = true;
+                    worker->given_up = now + patience;
+                    worker->deadline = now;
+                }
+                if (now >= worker->given_up)
+                    worker->connection->abandon();
+                else if (now >= worker->deadline)
+                    to_stop = worker.get();
+                if (now >= worker->deadline)
+                    worker->deadline = now + between_stops;
+            }
+            next = std::min(next, worker->deadline);
+        }
+        if (to_stop) {
+            // Sent again until it hits: the first may arrive between two statements.
+            const auto stopper = to_stop->connection->stopper();
+            to_stop->stopping = true;
+            lock.unlock();
+            char problem[256];
+            PQcancel(stopper.get(), problem, sizeof problem); // where it fails, patience ends
+            lock.lock();
+            to_stop->stopping = false;
+            stop_arrived_.notify_all();
+        } else if (next == steady_clock::time_point::max()) {
+            watched_.wait(lock);
+        } else {
+            watched_.wait_until(lock, next);
+        }
+    }
+}
+
+} // namespace sor::mcp

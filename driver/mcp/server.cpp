@@ -1,0 +1,278 @@
+#include "mcp/server.hpp"
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <list>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "mcp/channel.hpp"
+#include "mcp/message.hpp"
+#include "stop.hpp"
+
+namespace sor::mcp {
+namespace {
+
+using std::chrono::steady_clock;
+
+[[noreturn]] void fail(const std::string& what) {
+    throw failure(exit_status::unavailable, what, std::strerror(errno));
+}
+
+// A Unix socket's address. Throws failure (usage) when the path is too long for one.
+sockaddr_un address_of(const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof address.sun_path)
+        throw failure(exit_status::usage, "the path of the socket is too long", path,
+                      "A Unix socket's path has at most " + std::to_string(sizeof address.sun_path - 1) + " bytes.");
+    std::memcpy(address.sun_path, path.data(), path.size());
+    return address;
+}
+
+int connect_to(const std::string& path) {
+    const auto address = address_of(path);
+    const int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (descriptor < 0)
+        fail("could not make a socket");
+    if (connect(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0)
+        return descriptor;
+    const int error = errno;
+    close(descriptor);
+    errno = error;
+    return -1;
+}
+
+// The socket that accounts connect to. Who connects is known by SO_PEERCRED, so its file is open to all.
+class listener {
+public:
+    explicit listener(const std::string& path) : path_(path) {
+        const auto address = address_of(path);
+        if (const int other = connect_to(path); other >= 0) {
+            close(other);
+            throw failure(exit_status::try_again, "another server has the socket", path, "Stop it, or choose another path.");
+        }
+        struct stat status {};
+        if (lstat(path.c_str(), &status) == 0 && !S_ISSOCK(status.st_mode))
+            throw failure(exit_status::usage, "the path of the socket is taken by something else", path);
+        unlink(path.c_str()); // of a server that was killed
+        descriptor_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (descriptor_ < 0 || bind(descriptor_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+            chmod(path.c_str(), 0666) != 0 || listen(descriptor_, SOMAXCONN) != 0)
+            fail("could not listen on \"" + path + "\"");
+    }
+    ~listener() {
+        close(descriptor_);
+        unlink(path_.c_str());
+    }
+    listener(const listener&) = delete;
+    listener& operator=(const listener&) = delete;
+
+    int descriptor() const { return descriptor_; }
+
+private:
+    const std::string path_;
+    int descriptor_ = -1;
+};
+
+// Waits for whatever comes next and hands it on: one thread for all clients.
+class loop {
+public:
+    explicit loop(services& shared) : shared_(shared) {}
+
+    void add(std::unique_ptr<channel> channel) { channels_.push_back(std::move(channel)); }
+    bool empty() const { return channels_.empty(); }
+    std::size_t size() const { return channels_.size(); }
+    // Whether every run so far was ended as its client wanted.
+    bool ended_well() const { return ended_well_; }
+    bool stopping() const { return stopping_; }
+
+    // One round. `accepting` is a descriptor to wait for as well, or -1; true when it is readable.
+    bool once(int accepting) {
+        entries_.clear();
+        entries_.push_back({stopping_ ? -1 : stop::descriptor(), POLLIN, 0});
+        entries_.push_back({shared_.data.descriptor(), POLLIN, 0});
+        entries_.push_back({accepting, POLLIN, 0});
+        auto due = steady_clock::time_point::max();
+        for (const auto& channel : channels_) {
+            channel->add_to(entries_);
+            due = std::min(due, channel->client().due());
+        }
+        poll(entries_.data(), entries_.size(), wait_until(due));
+        if (!stopping_ && stop::requested()) {
+            stopping_ = true;
+            for (const auto& channel : channels_)
+                channel->client().end(session::ending::left);
+        }
+        auto entry = entries_.begin() + 3;
+        std::vector<pollfd> scratch;
+        for (const auto& channel : channels_) {
+            scratch.clear();
+            channel->add_to(scratch);
+            channel->handle(&*entry);
+            entry += static_cast<std::ptrdiff_t>(scratch.size());
+        }
+        shared_.data.run_finished();
+        for (auto one = channels_.begin(); one != channels_.end();) {
+            (*one)->client().tick();
+            if (!(*one)->over()) {
+                ++one;
+                continue;
+            }
+            ended_well_ = ended_well_ && (*one)->client().ended_well();
+            one = channels_.erase(one);
+        }
+        return entries_[2].revents != 0;
+    }
+
+private:
+    static int wait_until(steady_clock::time_point due) {
+        if (due == steady_clock::time_point::max())
+            return -1;
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(due - steady_clock::now());
+        return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 60000));
+    }
+
+    services& shared_;
+    std::list<std::unique_ptr<channel>> channels_;
+    std::vector<pollfd> entries_;
+    bool stopping_ = false, ended_well_ = true;
+};
+
+std::vector<identity> identities_of(uid_t uid, const mcp_settings& settings) {
+    std::vector<identity> found;
+    for (const auto& peer : settings.peers)
+        if (peer.uid == uid)
+            found.push_back({peer.tenant, peer.on_behalf_of, peer.worker, {}});
+    return found;
+}
+
+void accept_client(int listening, services& shared, loop& clients) {
+    const int descriptor = accept4(listening, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (descriptor < 0)
+        return;
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+        close(descriptor);
+        return;
+    }
+    auto allowed = identities_of(peer.uid, shared.settings);
+    if (allowed.empty()) {
+        const auto who = "uid " + std::to_string(peer.uid);
+        shared.log.warning("refused a connection of " + who, "Process " + std::to_string(peer.pid) + ".",
+                           "[[mcp.peers]] of the settings names the accounts that may connect.");
+        const auto line = error_line({}, -32600, "Invalid request: " + who + " is not served here") + "\n";
+        send(descriptor, line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+        close(descriptor);
+        return;
+    }
+    clients.add(std::make_unique<channel>(descriptor, descriptor, true, shared, std::move(allowed), true));
+}
+
+} // namespace
+
+exit_status serve_stdio(services& shared, const identity& who) {
+    loop clients(shared);
+    clients.add(std::make_unique<channel>(STDIN_FILENO, STDOUT_FILENO, false, shared, std::vector{who}, false));
+    while (!clients.empty())
+        clients.once(-1);
+    return clients.ended_well() ? exit_status::done : exit_status::unavailable;
+}
+
+exit_status serve_socket(services& shared, const std::string& path) {
+    // A descriptor for each client.
+    rlimit files{};
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    const listener socket(path);
+    shared.log.info("serving on " + path);
+    loop clients(shared);
+    while (!clients.stopping() || !clients.empty()) {
+        const auto before = clients.size();
+        // Where descriptors run out, who waits is served when somebody leaves.
+        const bool room = before + 64 < files.rlim_cur;
+        if (clients.once(clients.stopping() || !room ? -1 : socket.descriptor()))
+            accept_client(socket.descriptor(), shared, clients);
+    }
+    return exit_status::done;
+}
+
+namespace {
+
+// One direction of the shim. What was read is written before more is read.
+struct carrier {
+    int from, to;
+    bool to_is_socket;
+    std::string bytes;
+    bool ended = false; // nothing more comes from `from`
+
+    bool read_some() {
+        char buffer[65536];
+        const auto count = read(from, buffer, sizeof buffer);
+        if (count < 0)
+            return errno == EINTR || errno == EAGAIN;
+        if (count == 0)
+            ended = true;
+        else
+            bytes.assign(buffer, static_cast<std::size_t>(count));
+        return true;
+    }
+    bool write_some() {
+        const auto count = write_without_waiting(to, to_is_socket, bytes);
+        if (count < 0)
+            return errno == EINTR || errno == EAGAIN;
+        bytes.erase(0, static_cast<std::size_t>(count));
+        return true;
+    }
+};
+
+} // namespace
+
+exit_status carry(const std::string& path, const std::string& hello, logger& log) {
+    const int server = connect_to(path);
+    if (server < 0)
+        throw failure(exit_status::unavailable, "could not connect to \"" + path + "\"", std::strerror(errno),
+                      "`sor mcp --socket` serves there; is it running, and may this account reach the path?");
+    carrier up{STDIN_FILENO, server, true, hello, false};
+    carrier down{server, STDOUT_FILENO, is_socket(STDOUT_FILENO), {}, false};
+    bool said_all = false; // the server was told that no more comes
+    for (;;) {
+        pollfd entries[4] = {{stop::descriptor(), POLLIN, 0},
+                             {up.ended || !up.bytes.empty() ? -1 : up.from, POLLIN, 0},
+                             {server, 0, 0},
+                             {STDOUT_FILENO, static_cast<short>(down.bytes.empty() ? 0 : POLLOUT), 0}};
+        entries[2].events = static_cast<short>((down.bytes.empty() ? POLLIN : 0) | (up.bytes.empty() ? 0 : POLLOUT));
+        poll(entries, 4, -1);
+        if (stop::requested())
+            return exit_status::done;
+        if (entries[1].revents != 0 && !up.read_some())
+            up.ended = true;
+        if (entries[2].revents & POLLOUT && !up.write_some())
+            up.bytes.clear(); // it is gone; what it said before is still to be read
+        if (entries[2].revents & (POLLIN | POLLHUP | POLLERR) && down.bytes.empty() && !down.read_some())
+            down.ended = true;
+        // Closing the whole connection tells the server that the client was killed.
+        if ((entries[3].revents & (POLLERR | POLLHUP)) != 0 || (!down.bytes.empty() && !down.write_some()))
+            return exit_status::done;
+        if (up.ended && up.bytes.empty() && !said_all) {
+            if (nobody_reads(STDOUT_FILENO, std::chrono::milliseconds(100)))
+                return exit_status::done;
+            said_all = true;
+            shutdown(server, SHUT_WR);
+        }
+        if (down.ended && down.bytes.empty()) {
+            if (said_all)
+                return exit_status::done;
+            log.error("the server closed the connection", {}, "Its log says why.");
+            return exit_status::unavailable;
+        }
+    }
+}
+
+} // namespace sor::mcp
