@@ -49,6 +49,7 @@ CLI::Option* add_duration(CLI::App* command, const std::string& name, std::chron
 void declare_load(CLI::App& app, common_options& common, chosen_command& chosen);
 void declare_work(CLI::App& app, common_options& common, chosen_command& chosen);
 void declare_relay(CLI::App& app, common_options& common, chosen_command& chosen);
+void declare_mcp(CLI::App& app, common_options& common, chosen_command& chosen);
 void declare_report(CLI::App& app, common_options& common, chosen_command& chosen);
 void declare_purge(CLI::App& app, common_options& common, chosen_command& chosen);
 void declare_doctor(CLI::App& app, common_options& common, chosen_command& chosen);

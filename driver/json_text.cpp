@@ -185,15 +185,30 @@ void split_json(std::string_view text, int depth,
 }
 
 std::string without_member(std::string_view object, std::string_view member) {
-    const auto left_out = "/" + pointer_token(std::string(member));
-    std::string result;
-    split_json(object, 1, [&](const std::string& path, std::string_view value) {
-        if (path.empty() || path == left_out)
-            return;
-        const auto name = nlohmann::json::json_pointer(path).back();
-        result += (result.empty() ? "{" : ",") + json_quote(name) + ":" + std::string(value);
-    });
-    return result.empty() ? "{}" : result + "}";
+    // Cut where it stands: reading and writing it again would change how numbers are spelled.
+    const auto name = json_quote(member);
+    int depth = 0;
+    std::size_t begin = 1; // of a member
+    bool is_it = false;
+    for (std::size_t at = 0; at < object.size(); ++at) {
+        const char c = object[at];
+        if (c == '"') {
+            if (depth == 1 && at == begin)
+                is_it = object.substr(at).starts_with(name + ":");
+            while (object[++at] != '"')
+                at += object[at] == '\\';
+        } else if (c == '{' || c == '[') {
+            ++depth;
+        } else if ((c == ',' && depth == 1) || ((c == '}' || c == ']') && --depth == 0)) {
+            if (is_it) {
+                const bool last = c != ',';
+                const auto from = last && begin > 1 ? begin - 1 : begin;
+                return std::string(object.substr(0, from)) + std::string(object.substr(last ? at : at + 1));
+            }
+            begin = at + 1;
+        }
+    }
+    return std::string(object);
 }
 
 std::string json_unquote(std::string_view text) {

@@ -28,7 +28,8 @@ struct json_faults {
 json_faults scan_json(std::string_view text, int depth, std::size_t deepest, bool unique_keys,
                       const std::function<void(const std::string& path, std::string_view json)>& found);
 
-// The object without one member, which may be absent.
+// The object without one member, which may be absent. Both are JSON as split_json gives it: compact, the key spelled as
+// json_quote spells it.
 std::string without_member(std::string_view object, std::string_view member);
 
 // The string that a JSON string's text means.

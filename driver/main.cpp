@@ -20,6 +20,7 @@ int run(int argc, char** argv) {
     declare_load(app, common, chosen);
     declare_work(app, common, chosen);
     declare_relay(app, common, chosen);
+    declare_mcp(app, common, chosen);
     declare_report(app, common, chosen);
     declare_purge(app, common, chosen);
     declare_doctor(app, common, chosen);

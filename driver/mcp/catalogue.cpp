@@ -39,8 +39,8 @@ ordered with_request_id(const std::string& schema, bool read_only) {
 tool make_tool(const db::listed_tool& listed) {
     auto schema = with_request_id(listed.input_schema, listed.read_only);
     ordered definition = {{"name", listed.name}, {"description", listed.description}, {"inputSchema", schema}};
-    if (!listed.output_schema.empty())
-        definition["outputSchema"] = ordered::parse(listed.output_schema);
+    if (listed.output_schema)
+        definition["outputSchema"] = ordered::parse(*listed.output_schema);
     definition["annotations"] = {{"readOnlyHint", listed.read_only},
                                  {"destructiveHint", !listed.read_only && listed.destructive},
                                  // A repeated request_id repeats the answer, not the effect.

@@ -30,8 +30,8 @@ database::database(connector connect, int connections, std::chrono::milliseconds
     if (wake_ < 0)
         throw failure(exit_status::unavailable, "could not make a descriptor for events");
     for (int i = 0; i < connections; ++i)
-        workers_.push_back(std::make_unique<worker>());
-    for (auto& worker : workers_)
+        lanes_.push_back(std::make_unique<lane>());
+    for (auto& worker : lanes_)
         worker->thread = start_thread([this, &self = *worker] { serve(self); });
     watcher_ = start_thread([this] { watch(); });
 }
@@ -44,15 +44,15 @@ database::~database() {
     }
     work_.notify_all();
     watched_.notify_all();
-    for (auto& worker : workers_)
+    for (auto& worker : lanes_)
         worker->thread.join();
     watcher_.join();
     close(wake_);
 }
 
-std::shared_ptr<database::task> database::submit(std::function<void(db::connection&)> work,
+std::shared_ptr<database::job> database::submit(std::function<void(db::connection&)> work,
                                                  std::function<void(std::exception_ptr)> done) {
-    auto queued = std::make_shared<task>();
+    auto queued = std::make_shared<job>();
     queued->work = std::move(work);
     queued->done = std::move(done);
     {
@@ -63,13 +63,13 @@ std::shared_ptr<database::task> database::submit(std::function<void(db::connecti
     return queued;
 }
 
-void database::stop(const std::shared_ptr<task>& task) {
+void database::stop(const std::shared_ptr<job>& task) {
     {
         const std::lock_guard lock(mutex_);
-        if (task->is == task::state::over)
+        if (task->is == job::state::over)
             return;
         task->stopped = true;
-        if (task->is == task::state::queued) {
+        if (task->is == job::state::queued) {
             std::erase(queue_, task);
             finish(task, std::make_exception_ptr(failure(exit_status::try_again, "stopped before it began")));
             return;
@@ -79,8 +79,8 @@ void database::stop(const std::shared_ptr<task>& task) {
 }
 
 // Called with the lock.
-void database::finish(std::shared_ptr<task> task, std::exception_ptr error) {
-    task->is = task::state::over;
+void database::finish(std::shared_ptr<job> task, std::exception_ptr error) {
+    task->is = job::state::over;
     finished_.emplace_back(std::move(task), std::move(error));
     eventfd_write(wake_, 1);
 }
@@ -88,7 +88,7 @@ void database::finish(std::shared_ptr<task> task, std::exception_ptr error) {
 void database::run_finished() {
     eventfd_t count;
     eventfd_read(wake_, &count);
-    std::vector<std::pair<std::shared_ptr<task>, std::exception_ptr>> finished;
+    std::vector<std::pair<std::shared_ptr<job>, std::exception_ptr>> finished;
     {
         const std::lock_guard lock(mutex_);
         finished.swap(finished_);
@@ -100,7 +100,7 @@ void database::run_finished() {
     }
 }
 
-void database::serve(worker& self) {
+void database::serve(lane& self) {
     std::unique_lock lock(mutex_);
     for (;;) {
         work_.wait(lock, [&] { return closing_ || !queue_.empty(); });
@@ -108,7 +108,7 @@ void database::serve(worker& self) {
             return;
         auto task = std::move(queue_.front());
         queue_.pop_front();
-        task->is = task::state::running;
+        task->is = job::state::running;
         self.current = task;
         self.deadline = steady_clock::now() + longest_;
         self.stop_sent = false;
@@ -123,7 +123,7 @@ void database::serve(worker& self) {
     }
 }
 
-std::exception_ptr database::perform(worker& self, task& task) {
+std::exception_ptr database::perform(lane& self, job& task) {
     for (bool again = false;; again = true) {
         bool connected = false;
         try {
@@ -156,8 +156,8 @@ void database::watch() {
     std::unique_lock lock(mutex_);
     while (!closing_) {
         auto next = steady_clock::time_point::max();
-        worker* to_stop = nullptr;
-        for (auto& worker : workers_) {
+        lane* to_stop = nullptr;
+        for (auto& worker : lanes_) {
             if (!worker->current)
                 continue;
             const auto now = steady_clock::now();

@@ -18,7 +18,7 @@ class database {
 public:
     using connector = std::function<std::unique_ptr<db::connection>()>;
 
-    class task {
+    class job {
         friend class database;
         std::function<void(db::connection&)> work;
         std::function<void(std::exception_ptr)> done;
@@ -36,42 +36,42 @@ public:
 
     // Queues `work`. `done` gets null, or what work threw, or what connecting threw. When the connection turns out to be
     // lost, work is run once more on a new one: it must go on where it was.
-    std::shared_ptr<task> submit(std::function<void(db::connection&)> work,
+    std::shared_ptr<job> submit(std::function<void(db::connection&)> work,
                                  std::function<void(std::exception_ptr)> done);
 
     // Takes a task out of the queue, or stops its statement, which then fails with 57014. `done` is called in any case.
-    void stop(const std::shared_ptr<task>& task);
+    void stop(const std::shared_ptr<job>& task);
 
     // Whether the task was stopped for being too long. For `done`.
-    static bool too_long(const task& task) { return task.too_long; }
+    static bool too_long(const job& task) { return task.too_long; }
 
     // Readable while tasks wait for run_finished.
     int descriptor() const { return wake_; }
     void run_finished();
 
 private:
-    struct worker {
+    struct lane {
         std::thread thread;
         std::unique_ptr<db::connection> connection;
-        std::shared_ptr<task> current;
+        std::shared_ptr<job> current;
         std::chrono::steady_clock::time_point deadline; // of the current task; after a stop: for the next one
         std::chrono::steady_clock::time_point given_up; // after a stop: when the server is taken for lost
         bool stop_sent = false;
         bool stopping = false; // a stop is on its way: nothing else may run on the connection
     };
 
-    void serve(worker& self);
-    std::exception_ptr perform(worker& self, task& task);
+    void serve(lane& self);
+    std::exception_ptr perform(lane& self, job& task);
     void watch();
-    void finish(std::shared_ptr<task> task, std::exception_ptr error);
+    void finish(std::shared_ptr<job> task, std::exception_ptr error);
 
     const connector connect_;
     const std::chrono::milliseconds longest_;
     std::mutex mutex_;
     std::condition_variable work_, watched_, stop_arrived_;
-    std::deque<std::shared_ptr<task>> queue_;
-    std::vector<std::pair<std::shared_ptr<task>, std::exception_ptr>> finished_;
-    std::vector<std::unique_ptr<worker>> workers_;
+    std::deque<std::shared_ptr<job>> queue_;
+    std::vector<std::pair<std::shared_ptr<job>, std::exception_ptr>> finished_;
+    std::vector<std::unique_ptr<lane>> lanes_;
     std::thread watcher_;
     int wake_ = -1;
     bool closing_ = false;

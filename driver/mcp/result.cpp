@@ -11,6 +11,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::size_t deepest = 1000000; // what the database could store is handed out
+
 // A mark that stands nowhere in the text.
 std::string mark_for(std::string_view text) {
     for (;;) {
@@ -61,7 +63,7 @@ bool cut_rows(std::string& result, std::size_t most, std::size_t& kept, std::siz
     bool has_rows = false;
     std::vector<std::string> rows;
     std::string others;
-    split_json(result, 2, [&](const std::string& path, std::string_view value) {
+    scan_json(result, 2, deepest, false, [&](const std::string& path, std::string_view value) {
         if (path == "/rows")
             has_rows = value.starts_with('[');
         else if (path.starts_with("/rows/"))
@@ -102,7 +104,7 @@ std::string_view meaning(std::string_view sqlstate) {
 
 gateway_answer read_answer(std::string_view text) {
     gateway_answer answer;
-    split_json(text, 1, [&](const std::string& path, std::string_view value) {
+    scan_json(text, 1, deepest, false, [&](const std::string& path, std::string_view value) {
         if (path == "/status")
             answer.status = json_unquote(value);
         else if (path == "/result")
@@ -123,6 +125,12 @@ std::string error_result(std::string_view what, const call_error& error, std::st
         shown["hint"] = error.hint;
     const auto data = shown.dump();
     return members(fenced(what, data), nullptr, true, joined("\"sor/error\":" + data, meta));
+}
+
+std::string refusal_result(std::string_view what, const call_error& error, std::string_view meta) {
+    const auto data = json{{"sqlstate", error.sqlstate}, {"message", error.message}}.dump();
+    return members(std::string(what) + " " + error.message + " (SQLSTATE " + error.sqlstate + ")", nullptr, true,
+                   joined("\"sor/error\":" + data, meta));
 }
 
 std::string call_result(const std::string& tool, const gateway_answer& answer, std::size_t most,

@@ -27,5 +27,7 @@ struct call_error {
     std::string sqlstate, message, detail, hint;
 };
 std::string error_result(std::string_view what, const call_error& error, std::string_view meta);
+// isError with what this server found by itself, so that nothing of it is out of the database.
+std::string refusal_result(std::string_view what, const call_error& error, std::string_view meta);
 
 } // namespace sor::mcp

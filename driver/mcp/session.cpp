@@ -12,6 +12,7 @@ namespace {
 
 using nlohmann::json;
 using std::chrono::steady_clock;
+using namespace error_code;
 
 constexpr const char* modern_version = "2026-07-28";
 // Newest first: what a client that asks for another one is offered.
@@ -20,9 +21,6 @@ constexpr std::array legacy_versions = {"2025-11-25", "2025-06-18", "2025-03-26"
 constexpr const char* meta_version = "io.modelcontextprotocol/protocolVersion";
 constexpr const char* meta_capabilities = "io.modelcontextprotocol/clientCapabilities";
 constexpr const char* meta_client = "io.modelcontextprotocol/clientInfo";
-
-constexpr int invalid_request = -32600, method_not_found = -32601, invalid_params = -32602, internal_error = -32603;
-constexpr int unsupported_version = -32022;
 
 // Calls that follow one another faster than this belong to one turn.
 constexpr std::chrono::seconds pause_between_turns{1};
@@ -114,12 +112,12 @@ void services::keep(const identity& who, known_user user) {
 bool services::allow_call(const resolved_identity& who) {
     const double most = settings.calls_per_minute;
     const auto now = steady_clock::now();
-    auto& allowance = allowances_.try_emplace(key_of(who), most, now).first->second;
-    const std::chrono::duration<double, std::ratio<60>> minutes = now - allowance.at;
-    allowance = {std::min(most, allowance.calls + minutes.count() * most), now};
-    if (allowance.calls < 1)
+    auto& budget = budgets_.try_emplace(key_of(who), most, now).first->second;
+    const std::chrono::duration<double, std::ratio<60>> minutes = now - budget.at;
+    budget = {std::min(most, budget.calls + minutes.count() * most), now};
+    if (budget.calls < 1)
         return false;
-    allowance.calls -= 1;
+    budget.calls -= 1;
     return true;
 }
 
@@ -166,7 +164,7 @@ void session::overlong() {
                  "Invalid request: the line is longer than " + std::to_string(shared_.settings.max_line) + " bytes");
 }
 
-session::era session::era_of(const message& incoming) {
+session::revision session::revision_of(const message& incoming) {
     const auto& meta = meta_of(incoming.params);
     const auto version = meta.find(meta_version);
     if (version == meta.end()) {
@@ -174,33 +172,33 @@ session::era session::era_of(const message& incoming) {
             answer_error(incoming.id, invalid_params,
                          std::string("Invalid params: _meta lacks \"") + meta_version +
                              "\"; a client of an earlier revision begins with initialize");
-            return era::none;
+            return revision::none;
         }
-        return era::legacy;
+        return revision::legacy;
     }
     if (!version->is_string()) {
         answer_error(incoming.id, invalid_params,
                      std::string("Invalid params: _meta \"") + meta_version + "\" must be a string");
-        return era::none;
+        return revision::none;
     }
     if (*version != modern_version) {
         answer_error(incoming.id, unsupported_version, "Unsupported protocol version",
                      json{{"supported", {modern_version}}, {"requested", *version}}.dump());
-        return era::none;
+        return revision::none;
     }
     if (const auto declared = meta.find(meta_capabilities); declared == meta.end() || !declared->is_object()) {
         answer_error(incoming.id, invalid_params,
                      std::string("Invalid params: _meta \"") + meta_capabilities + "\" must be an object");
-        return era::none;
+        return revision::none;
     }
-    return era::modern;
+    return revision::modern;
 }
 
 void session::handle_request(const message& incoming) {
-    const auto era = era_of(incoming);
-    if (era == era::none)
+    const auto spoken = revision_of(incoming);
+    if (spoken == revision::none)
         return;
-    const bool modern = era == era::modern;
+    const bool modern = spoken == revision::modern;
     if (modern)
         if (const auto client = meta_of(incoming.params).find(meta_client); client != meta_of(incoming.params).end())
             note_client(*client);
@@ -252,7 +250,7 @@ void session::initialize(const message& incoming) {
 }
 
 void session::discover(const message& incoming) {
-    request request;
+    pending request;
     request.id = incoming.id;
     request.modern = true;
     answer(request, std::string("\"supportedVersions\":[\"") + modern_version + "\"],\"capabilities\":" + capabilities +
@@ -261,7 +259,7 @@ void session::discover(const message& incoming) {
 }
 
 void session::list_tools(const message& incoming, bool modern) {
-    auto asked = std::make_shared<request>();
+    auto asked = std::make_shared<pending>();
     asked->id = incoming.id;
     asked->modern = modern;
     asked->is_list = true;
@@ -278,7 +276,7 @@ void session::call_tool(const message& incoming, bool modern) {
     const auto name = params.find("name");
     if (name == params.end() || !name->is_string())
         return answer_error(incoming.id, invalid_params, "Invalid params: name must be a string");
-    auto call = std::make_shared<request>();
+    auto call = std::make_shared<pending>();
     call->id = incoming.id;
     call->modern = modern;
     call->tool = name->get<std::string>();
@@ -296,7 +294,7 @@ void session::call_tool(const message& incoming, bool modern) {
 }
 
 // What can be said of a call without the database.
-bool session::check_call(request& call) {
+bool session::check_call(pending& call) {
     const auto& user = *shared_.find(who());
     call.checked = true;
     const auto* tool = user.tools->find(call.tool);
@@ -309,7 +307,7 @@ bool session::check_call(request& call) {
         return false;
     }
     if (!shared_.allow_call(user.ids)) {
-        answer_failed_call(call, "Refused: too many calls. Nothing was done. Wait a minute, then go on more slowly.",
+        refuse_call(call, "Refused: too many calls. Nothing was done. Wait a minute, then go on more slowly.",
                            {"53400",
                             "more than " + std::to_string(shared_.settings.calls_per_minute) + " calls in a minute",
                             {},
@@ -331,7 +329,7 @@ bool session::check_call(request& call) {
         for (const auto& [path, problem] : violations)
             message += (message.empty() ? "" : "; ") + (path.empty() ? "the arguments" : "\"" + path + "\"") + " " +
                        problem;
-        answer_failed_call(call,
+        refuse_call(call,
                            "Not called: the arguments do not fit the tool \"" + call.tool +
                                "\". Nothing was done. Correct them and call again.",
                            {"22023", message, {}, {}});
@@ -380,7 +378,7 @@ void session::choose_identity(const json& params) {
 
 // ---------------------------------------------------------------- the database
 
-void session::enqueue(std::shared_ptr<request> request) {
+void session::enqueue(std::shared_ptr<pending> request) {
     if (allowed_.size() != 1)
         return answer_error(request->id, invalid_request,
                             allowed_.empty() ? "Invalid request: this account may not act as what it asked for"
@@ -435,7 +433,7 @@ void session::go_on() {
 }
 
 // Anew for each tools/list; for a call only when they were never read.
-void session::read_the_tools(std::shared_ptr<request> asking) {
+void session::read_the_tools(std::shared_ptr<pending> asking) {
     auto read = std::make_shared<services::known_user>();
     run_task([read, who = who()](db::connection& connection) { *read = read_user(connection, who); },
              [this, read, asking](std::exception_ptr error, bool too_long) {
@@ -456,7 +454,7 @@ void session::read_the_tools(std::shared_ptr<request> asking) {
 }
 
 // In the thread of the connection; may be run again on another one.
-void session::perform(db::connection& connection, request& call, const resolved_identity& ids, const identity& who,
+void session::perform(db::connection& connection, pending& call, const resolved_identity& ids, const identity& who,
                       const std::string& input) {
     if (!run_) {
         auto run = db::start_run(connection, ids.tenant_id, who.worker,
@@ -580,7 +578,7 @@ std::string session::meta(bool modern) const {
     return modern ? std::string("\"io.modelcontextprotocol/serverInfo\":") + server_info : std::string();
 }
 
-void session::answer(const request& request, std::string members) {
+void session::answer(const pending& request, std::string members) {
     in_flight_.erase(canonical(request.id));
     if (request.cancelled)
         return;
@@ -591,12 +589,12 @@ void session::answer_error(const std::string& id, int code, std::string_view tex
     send_(error_line(id, code, text, data));
 }
 
-void session::answer_failed_call(request& request, std::string_view what, const call_error& error) {
-    report_progress(request, true);
-    answer(request, error_result(what, error, meta(request.modern)));
+void session::refuse_call(pending& call, std::string_view what, const call_error& error) {
+    report_progress(call, true);
+    answer(call, refusal_result(what, error, meta(call.modern)));
 }
 
-void session::answer_list(const request& request) {
+void session::answer_list(const pending& request) {
     const auto page = shared_.find(who())->tools->list(request.cursor);
     if (!page) {
         in_flight_.erase(canonical(request.id));
@@ -610,7 +608,7 @@ void session::answer_list(const request& request) {
     answer(request, std::move(members));
 }
 
-void session::answer_call(request& request, std::exception_ptr error, bool too_long) {
+void session::answer_call(pending& request, std::exception_ptr error, bool too_long) {
     if (request.cancelled) {
         in_flight_.erase(canonical(request.id));
         return;
@@ -626,7 +624,8 @@ void session::answer_call(request& request, std::exception_ptr error, bool too_l
         return answer_error(request.id, internal_error, "Internal error: " + said.message,
                             json{{"sqlstate", said.sqlstate}}.dump());
     }
-    answer_failed_call(request, what, said);
+    report_progress(request, true);
+    answer(request, error_result(what, said, meta(request.modern)));
 }
 
 // In words for the model. What went wrong with the server behind it is for the log, not for a Worker.
@@ -674,7 +673,7 @@ void session::log_error(std::exception_ptr error) {
 }
 
 // Halves what is left each time, since nobody knows how long the database takes: 0, 1/2, 3/4 … and 1 at the end.
-void session::report_progress(request& request, bool last) {
+void session::report_progress(pending& request, bool last) {
     if (request.progress_token.empty() || request.cancelled)
         return;
     const double progress = last ? 1 : 1 - std::ldexp(1.0, -std::min(request.progress++, 50));

@@ -32,8 +32,8 @@ struct resolved_identity {
 // What the sessions of one server share. Only the thread of the loop touches it, but for `log` and `settings`.
 class services {
 public:
-    services(database& data, const mcp_settings& settings, std::chrono::seconds lease, logger& log)
-        : data(data), settings(settings), lease(lease), log(log) {}
+    services(database& connections, const mcp_settings& limits, std::chrono::seconds lease_of_runs, logger& messages)
+        : data(connections), settings(limits), lease(lease_of_runs), log(messages) {}
 
     database& data;
     const mcp_settings& settings;
@@ -54,12 +54,12 @@ public:
     std::uint64_t unknown_tools = 0; // calls of tools that do not exist
 
 private:
-    struct allowance {
+    struct call_budget {
         double calls;
         std::chrono::steady_clock::time_point at;
     };
     std::map<std::pair<std::string, std::string>, known_user> users_; // by the names of tenant and user
-    std::map<std::string, allowance> allowances_;                     // by the user's id
+    std::map<std::string, call_budget> budgets_;                     // by the user's id
 };
 
 // Looks the names up, and the tools. Throws failure (refused) when the login was not granted them, or several fit.
@@ -94,7 +94,7 @@ public:
 
 private:
     // A request that goes to the database.
-    struct request {
+    struct pending {
         std::string id;
         bool modern = false;
         bool cancelled = false;
@@ -117,9 +117,9 @@ private:
         int calls = 0; // of the turn
     };
 
-    enum class era { none, legacy, modern };
+    enum class revision { none, legacy, modern };
     // none: the request was answered with what is wrong with it.
-    era era_of(const message& incoming);
+    revision revision_of(const message& incoming);
     void handle_request(const message& incoming);
     void handle_notification(const message& incoming);
     void initialize(const message& incoming);
@@ -130,26 +130,26 @@ private:
     void choose_identity(const nlohmann::json& params);
     const identity& who() const { return allowed_.front(); }
 
-    bool check_call(request& call); // false: answered
-    void enqueue(std::shared_ptr<request> request);
+    bool check_call(pending& call); // false: answered
+    void enqueue(std::shared_ptr<pending> request);
     void go_on();
     // `done` gets the error, if any, and whether it is that the task took too long.
     void run_task(std::function<void(db::connection&)> work, std::function<void(std::exception_ptr, bool)> done);
-    void read_the_tools(std::shared_ptr<request> asking);
-    void perform(db::connection& connection, request& call, const resolved_identity& ids, const identity& who,
+    void read_the_tools(std::shared_ptr<pending> asking);
+    void perform(db::connection& connection, pending& call, const resolved_identity& ids, const identity& who,
                  const std::string& input);
     void make_turn(db::connection& connection, const std::string& turn_id);
     void close_turn(db::connection& connection);
-    void answer_list(const request& request);
-    void answer_call(request& request, std::exception_ptr error, bool too_long);
+    void answer_list(const pending& request);
+    void answer_call(pending& request, std::exception_ptr error, bool too_long);
     void finish();
 
-    void answer(const request& request, std::string members);
+    void answer(const pending& request, std::string members);
     void answer_error(const std::string& id, int code, std::string_view text, std::string_view data = {});
-    void answer_failed_call(request& request, std::string_view what, const call_error& error);
+    void refuse_call(pending& call, std::string_view what, const call_error& error);
     std::pair<std::string, call_error> explain(std::exception_ptr error, bool too_long);
     void log_error(std::exception_ptr error);
-    void report_progress(request& request, bool last);
+    void report_progress(pending& request, bool last);
     std::string meta(bool modern) const;
     void note_client(const nlohmann::json& info);
 
@@ -161,10 +161,10 @@ private:
     std::string client_ = "{}"; // clientInfo as given
 
     std::set<std::string> in_flight_; // ids of requests without an answer
-    std::deque<std::shared_ptr<request>> waiting_;
+    std::deque<std::shared_ptr<pending>> waiting_;
     std::size_t bytes_waiting_ = 0; // of their arguments
-    std::shared_ptr<request> current_;
-    std::shared_ptr<database::task> task_; // one at a time: the calls of a run would wait for its row anyway
+    std::shared_ptr<pending> current_;
+    std::shared_ptr<database::job> task_; // one at a time: the calls of a run would wait for its row anyway
 
     std::optional<open_run> run_; // while a task runs, only the task touches it
 
