@@ -11,8 +11,8 @@ std::string interval(std::chrono::seconds duration) {
 } // namespace
 
 login_privileges login_check(connection& connection) {
-    const auto result = connection.query(
-        "select superuser, bypass_rls, owns_tables, to_json(excess) from sor.login_check()", {});
+    const auto result =
+        connection.query("select superuser, bypass_rls, owns_tables, to_json(excess) from sor.login_check()", {});
     return {result.boolean(0, 0), result.boolean(0, 1), result.boolean(0, 2),
             nlohmann::json::parse(result.view(0, 3)).get<std::vector<std::string>>()};
 }
