@@ -68,7 +68,7 @@ public:
             db::finish_run(connection_, run_, "failed", json{{"message", "the handler is at fault"}}.dump());
         else if (more)
             // Stopped: whoever comes next takes the run over at once, not after the lease.
-            db::heartbeat(connection_, run_, std::chrono::seconds(1));
+            db::leave_run(connection_, run_);
         else
             db::finish_run(connection_, run_, "succeeded", std::nullopt);
         context_.log.info("tenant \"" + tenant_.name + "\": " + std::to_string(succeeded_) + " done, " +

@@ -366,6 +366,33 @@ rollback;
 alter table claim_test.kept owner to current_user;
 select claim_test.attempt($$select * from sor.claim('00000000-0000-7000-8000-0000000c1aa1', 'kept', 'w', 1, '1 min')$$) ~ '^42501 ' as refused;
 
+-- a run that is left gives back what it holds, each attempt counted, and is resumed at once; what was finished stays so
+create table claim_test.left_items (tenant_id uuid, id int, primary key (tenant_id, id));
+alter table claim_test.left_items owner to claim_owner;
+select sor.protect_tenant('claim_test.left_items'), sor.register_queue('claim_test.left_items', name => 'left') \g /dev/null
+insert into claim_test.left_items select :a, n from generate_series(1, 3) n;
+select sor.create_user(:a, 'claim@a.example', 'Claim') as member \gset
+select sor.assign_role(:a, :'member', 'member') \g /dev/null
+set role claim_worker;
+select run_id, run_token from sor.start_run(:a, 'left', 'night', :'member') \gset
+select sor.begin_turn(:a, :'run_id', :run_token) as turn \gset
+select sor.call_tool(:a, null, :'run_id', :run_token, :turn, '00000000-0000-4000-8000-0000000c1a01', 'claim',
+    '{"queue": "left", "limit": 3, "lease_seconds": 3600}') #>> '{result,items,0,claim_token}' as token \gset
+select sor.call_tool(:a, null, :'run_id', :run_token, :turn, '00000000-0000-4000-8000-0000000c1a02', 'claim',
+    jsonb_build_object('queue', 'left', 'limit', 0, 'complete', jsonb_build_array(jsonb_build_object('item_id', '1', 'claim_token', :token)))) ->> 'status';
+select claim_test.attempt(format('select sor.leave_run(%L, %L, %s)', :a, :'run_id', :run_token + 1)) ~ '^SR007 ' as refused;
+select sor.leave_run(:a, :'run_id', :run_token) as given_back;
+select claim_test.attempt(format('select sor.heartbeat(%L, %L, %s)', :a, :'run_id', :run_token)) ~ '^SR007 ' as refused;
+reset role;
+select * from claim_test.waiting where queue = 'left' order by item_id;
+select count(*), bool_and(run_id = :'run_id') as of_the_run from sor.agent_events where tenant_id = :a and event_type = 'item.released' and payload ->> 'queue' = 'left';
+set role claim_worker;
+select resumed, next_turn, run_token as new_token from sor.start_run(:a, 'left', 'night', :'member') \gset
+select :'resumed' as resumed, :next_turn as next_turn, i ->> 'item_id' as item_id, i ->> 'attempt' as attempt
+  from jsonb_array_elements(sor.call_tool(:a, null, :'run_id', :new_token, :turn, '00000000-0000-4000-8000-0000000c1a03', 'claim',
+    '{"queue": "left", "limit": 3, "lease_seconds": 60}') #> '{result,items}') i order by 3;
+reset role;
+
 -- a table that is gone
 drop table claim_test.odd;
 select claim_test.attempt($$select * from sor.claim('00000000-0000-7000-8000-0000000c1aa1', 'Odd "name"', 'w', 1, '1 min')$$);

@@ -14,7 +14,7 @@ select p.oid::regprocedure as function,
 create temp view contract as
 with published(role, functions) as (values
     ('public', 'current_tenant current_user_id current_actor_kind uuid_v7'),
-    ('sor_worker', 'start_run begin_turn finish_turn heartbeat finish_run cancel_run begin_tool_call finish_tool_call list_tools call_tool call_tools
+    ('sor_worker', 'start_run begin_turn finish_turn heartbeat leave_run finish_run cancel_run begin_tool_call finish_tool_call list_tools call_tool call_tools
                     granted_tenants granted_users tenants_with_work'),
     ('sor_app', 'set_context has_role upsert upsert_many enqueue append_event claim complete fail release extend'),
     ('sor_relay', 'granted_tenants tenants_with_work claim_outbox mark_dispatched mark_failed purge_idempotency_keys'),

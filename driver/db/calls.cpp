@@ -105,6 +105,11 @@ void heartbeat(connection& connection, const run& run, std::chrono::seconds leas
                      {run.tenant_id, run.id, std::to_string(run.token), interval(lease)});
 }
 
+void leave_run(connection& connection, const run& run) {
+    connection.query("select sor.leave_run($1::uuid, $2::uuid, $3::bigint)",
+                     {run.tenant_id, run.id, std::to_string(run.token)});
+}
+
 void finish_run(connection& connection, const run& run, const std::string& status,
                 const std::optional<std::string>& error) {
     connection.query("select sor.finish_run($1::uuid, $2::uuid, $3::bigint, $4::text, $5::jsonb)",

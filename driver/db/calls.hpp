@@ -65,6 +65,8 @@ run start_run(connection&, const std::string& tenant_id, const std::string& work
 int begin_turn(connection&, const run&, const std::string& input);
 void finish_turn(connection&, const run&, int turn, const std::string& output);
 void heartbeat(connection&, const run&, std::chrono::seconds lease);
+// Gives the run up for whoever resumes it, at once.
+void leave_run(connection&, const run&);
 void finish_run(connection&, const run&, const std::string& status, const std::optional<std::string>& error);
 
 struct listed_tool {

@@ -456,6 +456,33 @@ void session::read_the_tools(std::shared_ptr<pending> asking) {
 // In the thread of the connection; may be run again on another one.
 void session::perform(db::connection& connection, pending& call, const resolved_identity& ids, const identity& who,
                       const std::string& input) {
+    for (bool again = false;; again = true) {
+        try {
+            call_within_run(connection, call, ids, who, input);
+            return;
+        } catch (const db::sql_error& error) {
+            // A lease that lapsed, the run's and not that of an item: it is resumed as after a crash, or another one has
+            // it, which starting it says.
+            if (again || error.sqlstate() != "SR007" || !run_ || holds_run(connection))
+                throw;
+            run_.reset();
+        }
+    }
+}
+
+bool session::holds_run(db::connection& connection) {
+    try {
+        db::heartbeat(connection, run_->run, shared_.lease);
+        return true;
+    } catch (const db::sql_error& error) {
+        if (error.sqlstate() != "SR007")
+            throw;
+        return false;
+    }
+}
+
+void session::call_within_run(db::connection& connection, pending& call, const resolved_identity& ids,
+                              const identity& who, const std::string& input) {
     if (!run_) {
         auto run = db::start_run(connection, ids.tenant_id, who.worker,
                                  who.run_key.empty() ? std::nullopt : std::optional(who.run_key), ids.user_id, input,
@@ -556,7 +583,7 @@ void session::finish() {
     run_task(
         [this, how = *ending_](db::connection& connection) {
             if (how == ending::left) {
-                db::heartbeat(connection, run_->run, std::chrono::seconds(1));
+                db::leave_run(connection, run_->run);
                 return;
             }
             if (run_->turn != 0)

@@ -138,6 +138,9 @@ private:
     void read_the_tools(std::shared_ptr<pending> asking);
     void perform(db::connection& connection, pending& call, const resolved_identity& ids, const identity& who,
                  const std::string& input);
+    void call_within_run(db::connection& connection, pending& call, const resolved_identity& ids, const identity& who,
+                         const std::string& input);
+    bool holds_run(db::connection& connection);
     void make_turn(db::connection& connection, const std::string& turn_id);
     void close_turn(db::connection& connection);
     void answer_list(const pending& request);

@@ -178,6 +178,25 @@ void release(const char* name, const char* item_id, int64 token, int64 delay) {
     append_event("item.released", name, item_id, r.claimed_by, payload.done());
 }
 
+int give_back(const journal::run& locked) {
+    static bridge::statement held("select queue, item_id, claim_token, attempt, order_value, claimed_by from sor.ready"
+                                  " where tenant_id = $1 and run_id = $2 and claimed_by is not null"
+                                  "   and available_at > $3 order by queue, item_id for no key update",
+                                  {UUIDOID, UUIDOID, TIMESTAMPTZOID});
+    const TimestampTz now = GetCurrentTimestamp();
+    const auto found = held.run(in(context::required_tenant()), in(locked.id), in_time(now));
+    for (uint64 i = 0; i < found.count; ++i) {
+        const char* queue = found.string(i, 1);
+        const ready::row r = {found.string(i, 2), found.bigint(i, 3), found.integer(i, 4), found.string_or_null(i, 5),
+                              found.string(i, 6)};
+        ready::put_back(queue, r.item_id, now, r.attempt);
+        bridge::json_writer payload;
+        begin_payload(payload, queue, r).key("available_at").time(now).end();
+        append_event("item.released", queue, r.item_id, r.claimed_by, payload.done());
+    }
+    return static_cast<int>(found.count);
+}
+
 void requeue(const char* name, const char* item_id) {
     find_queue(name);
     static bridge::statement revive(
@@ -252,6 +271,17 @@ SOR_FUNCTION(complete) {
     context::data_plane(s.tenant, acting(),
                         [&](MemoryContext) { claim::complete(s.queue, s.item_id, s.token, result); });
     PG_RETURN_VOID();
+}
+
+SOR_FUNCTION(leave_run) {
+    const bridge::arguments a(fcinfo);
+    return Int32GetDatum(context::data_plane(a.uuid(0, "tenant_id"), {}, [&](MemoryContext) -> int {
+        const journal::run held = journal::lock_run(a.uuid(1, "run_id"), a.bigint(2, "run_token"));
+        context::set_origin({held.id, held.token, 0, {}, held.worker});
+        const int given_back = claim::give_back(held);
+        journal::give_up_lease(held);
+        return given_back;
+    }));
 }
 
 SOR_FUNCTION(fail) {

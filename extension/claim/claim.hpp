@@ -21,6 +21,10 @@ void complete(const char* queue, const char* item_id, int64 token, const Jsonb* 
 void fail(const char* queue, const char* item_id, int64 token, const char* error);
 void release(const char* queue, const char* item_id, int64 token, int64 delay_microseconds);
 
+// Gives back what the run holds, due at once. The attempts count: whoever leaves does not say why, and an item that kills
+// its worker must not be tried for ever. Returns how many items that were.
+int give_back(const journal::run& locked);
+
 // Brings a dead item back, for an operator. SR010 the item is not dead.
 void requeue(const char* queue, const char* item_id);
 

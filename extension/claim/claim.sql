@@ -118,6 +118,13 @@ create function sor.extend(tenant_id uuid, queue text, item_id text, claim_token
 comment on function sor.extend(uuid, text, text, bigint, interval) is
     'Extends the claim''s lease to that long from now (1 s to 1 h); never shortens it. Errors: SR007 the claim is lost, 22023 the lease is out of bounds.';
 
+create function sor.leave_run(tenant_id uuid, run_id uuid, run_token bigint) returns int
+    language c volatile as 'MODULE_PATHNAME', 'sor_leave_run'
+    set search_path = pg_catalog, pg_temp set row_security = on;
+comment on function sor.leave_run(uuid, uuid, bigint) is
+    'Gives up an unfinished run without ending it: what it has claimed is due again at once, each attempt counted, and the next sor.start_run resumes it. '
+    'Returns how many items went back. Reads the tenant''s waiting items once. Errors: SR007 the lease is lost, SR010 the run has ended.';
+
 create function sor.tenants_with_work(queue text, worker text default null) returns setof uuid
     language c volatile as 'MODULE_PATHNAME', 'sor_tenants_with_work'
     set search_path = pg_catalog, pg_temp set row_security = on;
@@ -128,6 +135,7 @@ comment on function sor.tenants_with_work(text, text) is
 grant execute on function sor.claim(uuid, text, text, int, interval), sor.complete(uuid, text, text, bigint, jsonb),
     sor.fail(uuid, text, text, bigint, text), sor.release(uuid, text, text, bigint, interval),
     sor.extend(uuid, text, text, bigint, interval) to sor_app;
+grant execute on function sor.leave_run(uuid, uuid, bigint) to sor_worker, sor_app;
 grant execute on function sor.tenants_with_work(text, text) to sor_worker, sor_app, sor_relay;
 
 select pg_catalog.pg_extension_config_dump('sor.ready', '');

@@ -412,6 +412,12 @@ void extend_lease(const run& locked, TimestampTz until) {
     extend.run(in(context::required_tenant()), in(locked.id), bridge::in_time(until));
 }
 
+void give_up_lease(const run& locked) {
+    static bridge::statement give_up("update sor.runs set lease_until = $3 where tenant_id = $1 and id = $2",
+                                     {UUIDOID, UUIDOID, TIMESTAMPTZOID});
+    give_up.run(in(context::required_tenant()), in(locked.id), bridge::in_time(GetCurrentTimestamp()));
+}
+
 void record_calls(const call* made, int count) {
     // One statement for all of them: a batch records hundreds.
     static bridge::statement insert("insert into sor.tool_calls (tenant_id, run_id, turn_no, finished_at, id, "
@@ -500,9 +506,7 @@ SOR_FUNCTION(heartbeat) {
         bridge::bounded_interval(a.interval(3, "lease"), bridge::lease_least, bridge::lease_most, "lease");
     context::data_plane(a.uuid(0, "tenant_id"), {}, [&](MemoryContext) {
         const run held = journal::lock_run(a.uuid(1, "run_id"), a.bigint(2, "run_token"));
-        static bridge::statement set("update sor.runs set lease_until = $3 where tenant_id = $1 and id = $2",
-                                     {UUIDOID, UUIDOID, TIMESTAMPTZOID});
-        set.run(in(context::required_tenant()), in(held.id), bridge::in_time(GetCurrentTimestamp() + lease));
+        journal::extend_lease(held, GetCurrentTimestamp() + lease);
     });
     PG_RETURN_VOID();
 }

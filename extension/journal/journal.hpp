@@ -24,6 +24,8 @@ void require_open_turn(const pg_uuid_t& run_id, int turn_no);
 
 // Moves the locked run's lease_until to `until` when that is later.
 void extend_lease(const run& locked, TimestampTz until);
+// From now on whoever starts the run again resumes it.
+void give_up_lease(const run& locked);
 
 // Attempts of tool calls, each as a row of tool_calls and as the event tool_call.<status> in the run's stream; the
 // event carries every column, so that the journal can be rebuilt from it. The run is locked.

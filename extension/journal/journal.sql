@@ -83,7 +83,7 @@ create function sor.heartbeat(tenant_id uuid, run_id uuid, run_token bigint, lea
     language c volatile as 'MODULE_PATHNAME', 'sor_heartbeat'
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.heartbeat(uuid, uuid, bigint, interval) is
-    'Lets the run''s lease end that long from now (1 s to 1 h): a holder that stops shortens it, so that the next one need not wait. '
+    'Lets the run''s lease end that long from now (1 s to 1 h), or later if it does already: it never shortens it, for a claim counts on it. sor.leave_run gives it up. '
     'Errors: SR007 the lease is lost, SR010 the run has ended, 22023 a lease out of bounds.';
 
 create function sor.finish_run(tenant_id uuid, run_id uuid, run_token bigint, status text default 'succeeded', error jsonb default null) returns void
