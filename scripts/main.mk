@@ -21,3 +21,4 @@ demo-stop:
 bench:
 	@scripts/install-packages bench
 	@bench/run
+	@bench/mcp --no-build
