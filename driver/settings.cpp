@@ -98,8 +98,7 @@ destination_settings read_destination(const reader& reader, const std::string& n
         if (smtp.tls != "require" && smtp.tls != "try" && smtp.tls != "none")
             reader.refuse(*table.get("tls"), "\"tls\" is none of require, try, none");
         smtp.message_id_domain = reader.text(table, "message_id_domain", {});
-        smtp.timeout_seconds =
-            static_cast<int>(reader.number(table, "timeout_seconds", smtp.timeout_seconds, 1, 3600));
+        smtp.timeout_seconds = static_cast<int>(reader.number(table, "timeout_seconds", smtp.timeout_seconds, 1, 3600));
     } else if (destination.type == "file") {
         reader.only(table, {"type", "path"});
         destination.file.path = reader.required(table, "path");
@@ -133,8 +132,8 @@ mcp_peer read_peer(const reader& reader, const toml::table& table) {
 }
 
 mcp_settings read_mcp(const reader& reader, const toml::table& table) {
-    reader.only(table, {"connections", "calls_per_minute", "statement_timeout_seconds", "max_line", "max_result",
-                        "peers"});
+    reader.only(table,
+                {"connections", "calls_per_minute", "statement_timeout_seconds", "max_line", "max_result", "peers"});
     mcp_settings mcp;
     mcp.connections = static_cast<int>(reader.number(table, "connections", mcp.connections, 1, 100));
     mcp.calls_per_minute =

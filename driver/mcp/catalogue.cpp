@@ -9,7 +9,8 @@ using ordered = nlohmann::ordered_json;
 constexpr std::size_t page_size = 50;
 
 constexpr const char* request_id_of_a_write =
-    "A UUID that you make up for this call, another one for each new intention. If you do not learn how a call ended (a "
+    "A UUID that you make up for this call, another one for each new intention. If you do not learn how a call ended "
+    "(a "
     "lost connection, a timeout, a cancelled call), repeat it with the same request_id and the same arguments: it then "
     "takes effect once, and you get the stored answer.";
 constexpr const char* request_id_of_a_read = "A UUID, to get the same answer again if the call is repeated. Optional.";

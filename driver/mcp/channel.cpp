@@ -107,8 +107,7 @@ void channel::read_some() {
 
 void channel::write_some() {
     while (written_ < output_.size()) {
-        const auto count =
-            write_without_waiting(out_, out_is_socket_, std::string_view(output_).substr(written_));
+        const auto count = write_without_waiting(out_, out_is_socket_, std::string_view(output_).substr(written_));
         if (count < 0 && errno == EINTR)
             continue;
         if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))

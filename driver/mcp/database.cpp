@@ -14,7 +14,8 @@ constexpr std::chrono::seconds patience{5};
 constexpr std::chrono::milliseconds between_stops{200};
 
 // Signals are for the thread of the loop.
-template <class F> std::thread start_thread(F&& body) {
+template <class F>
+std::thread start_thread(F&& body) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -51,7 +52,7 @@ database::~database() {
 }
 
 std::shared_ptr<database::job> database::submit(std::function<void(db::connection&)> work,
-                                                 std::function<void(std::exception_ptr)> done) {
+                                                std::function<void(std::exception_ptr)> done) {
     auto queued = std::make_shared<job>();
     queued->work = std::move(work);
     queued->done = std::move(done);

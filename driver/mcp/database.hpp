@@ -34,10 +34,10 @@ public:
     database(const database&) = delete;
     database& operator=(const database&) = delete;
 
-    // Queues `work`. `done` gets null, or what work threw, or what connecting threw. When the connection turns out to be
-    // lost, work is run once more on a new one: it must go on where it was.
+    // Queues `work`. `done` gets null, or what work threw, or what connecting threw. When the connection turns out to
+    // be lost, work is run once more on a new one: it must go on where it was.
     std::shared_ptr<job> submit(std::function<void(db::connection&)> work,
-                                 std::function<void(std::exception_ptr)> done);
+                                std::function<void(std::exception_ptr)> done);
 
     // Takes a task out of the queue, or stops its statement, which then fails with 57014. `done` is called in any case.
     void stop(const std::shared_ptr<job>& task);

@@ -143,21 +143,24 @@ std::string call_result(const std::string& tool, const gateway_answer& answer, s
                             meta);
     }
     auto result = answer.result;
-    std::string words = "The tool \"" + tool + "\" " +
-                        (answer.replayed
-                             ? "was called with this request_id before: this is the stored answer, nothing was done "
-                               "again."
-                             : "succeeded.");
+    std::string words =
+        "The tool \"" + tool + "\" " +
+        (answer.replayed ? "was called with this request_id before: this is the stored answer, nothing was done "
+                           "again."
+                         : "succeeded.");
     std::string own = answer.replayed ? "\"sor/replayed\":true" : "";
     if (result.size() > most) {
         std::size_t kept = 0, all = 0;
         const auto size = result.size();
         if (!cut_rows(result, most, kept, all))
-            return error_result("The call succeeded and is recorded, but its result is too large to be handed out. Ask "
-                                "for less at a time.",
-                                {"54000", "the result has " + std::to_string(size) + " bytes, and " +
-                                              std::to_string(most) + " are the most", {}, {}},
-                                joined(own, meta));
+            return error_result(
+                "The call succeeded and is recorded, but its result is too large to be handed out. Ask "
+                "for less at a time.",
+                {"54000",
+                 "the result has " + std::to_string(size) + " bytes, and " + std::to_string(most) + " are the most",
+                 {},
+                 {}},
+                joined(own, meta));
         words += " The result was truncated to " + std::to_string(kept) + " of " + std::to_string(all) +
                  " rows: narrow the question, or ask for fewer columns or rows.";
         own = joined(own, "\"sor/truncated\":true");

@@ -53,7 +53,8 @@ public:
         const auto address = address_of(path);
         if (const int other = connect_to(path); other >= 0) {
             close(other);
-            throw failure(exit_status::try_again, "another server has the socket", path, "Stop it, or choose another path.");
+            throw failure(exit_status::try_again, "another server has the socket", path,
+                          "Stop it, or choose another path.");
         }
         struct stat status {};
         if (lstat(path.c_str(), &status) == 0 && !S_ISSOCK(status.st_mode))
@@ -165,7 +166,8 @@ void accept_client(int listening, services& shared, loop& clients) {
         const auto who = "uid " + std::to_string(peer.uid);
         shared.log.warning("refused a connection of " + who, "Process " + std::to_string(peer.pid) + ".",
                            "[[mcp.peers]] of the settings names the accounts that may connect.");
-        const auto line = error_line({}, error_code::invalid_request, "Invalid request: " + who + " is not served here") + "\n";
+        const auto line =
+            error_line({}, error_code::invalid_request, "Invalid request: " + who + " is not served here") + "\n";
         send(descriptor, line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
         close(descriptor);
         return;

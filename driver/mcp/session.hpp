@@ -59,7 +59,7 @@ private:
         std::chrono::steady_clock::time_point at;
     };
     std::map<std::pair<std::string, std::string>, known_user> users_; // by the names of tenant and user
-    std::map<std::string, call_budget> budgets_;                     // by the user's id
+    std::map<std::string, call_budget> budgets_;                      // by the user's id
 };
 
 // Looks the names up, and the tools. Throws failure (refused) when the login was not granted them, or several fit.
@@ -69,8 +69,8 @@ services::known_user read_user(db::connection& connection, const identity& who);
 // gives messages, whatever carries them.
 class session : public std::enable_shared_from_this<session> {
 public:
-    // `allowed` are the identities that the client may act as. With `chooses` it may pick one of them, and a run key, by
-    // notifications/sor/session {tenant, onBehalfOf, worker, runKey}. `send` takes a message without its line end.
+    // `allowed` are the identities that the client may act as. With `chooses` it may pick one of them, and a run key,
+    // by notifications/sor/session {tenant, onBehalfOf, worker, runKey}. `send` takes a message without its line end.
     session(services& shared, std::vector<identity> allowed, bool chooses, std::function<void(std::string)> send);
 
     // One message as it came.
@@ -81,8 +81,8 @@ public:
     void tick();
     std::chrono::steady_clock::time_point due() const;
 
-    // No more messages come. `finished`: the client has ended its work, so its run has succeeded; else the run is left for
-    // whoever resumes it, at once. What has begun is carried through; over() tells when.
+    // No more messages come. `finished`: the client has ended its work, so its run has succeeded; else the run is left
+    // for whoever resumes it, at once. What has begun is carried through; over() tells when.
     enum class ending { finished, left };
     void end(ending how);
     bool over() const { return ended_; }
@@ -104,11 +104,11 @@ private:
         std::string cursor; // of tools/list; empty: the first page
         // tools/call
         std::string tool, request_id, turn_id;
-        std::string arguments;       // for the gateway, JSON text
-        nlohmann::json values;       // the same and request_id, to be checked
-        std::string nul_at;          // where a string has U+0000
-        std::string answer; // of the gateway
-        bool checked = false; // against the tools, which have to be read first
+        std::string arguments; // for the gateway, JSON text
+        nlohmann::json values; // the same and request_id, to be checked
+        std::string nul_at;    // where a string has U+0000
+        std::string answer;    // of the gateway
+        bool checked = false;  // against the tools, which have to be read first
     };
     struct open_run {
         db::run run;

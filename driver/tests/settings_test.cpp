@@ -47,6 +47,30 @@ TEST(settings_test, APasswordGoesOutUnderVerifiedTlsUnlessSaidOtherwise) {
     EXPECT_EQ(parse_settings(login + "tls='none'\n", "s").destinations.at("m").smtp.tls, "none");
 }
 
+TEST(settings_test, ReadsWhoMayConnectAndTheLimits) {
+    const std::string peer = "[[mcp.peers]]\nuser = 'root'\ntenant = 'Alice'\non_behalf_of = 'a@b.example'\n";
+    const auto mcp = parse_settings("[mcp]\nmax_line = 2048\n" + peer +
+                                        "[[mcp.peers]]\nuid = 7\ntenant = 'Bob'\n"
+                                        "on_behalf_of = 'c@d.example'\nworker = 'w'\n",
+                                    "s")
+                         .mcp;
+    EXPECT_EQ(mcp.max_line, 2048U);
+    EXPECT_EQ(mcp.calls_per_minute, 60000);
+    ASSERT_EQ(mcp.peers.size(), 2U);
+    EXPECT_EQ(mcp.peers[0].uid, 0U);
+    EXPECT_EQ(mcp.peers[0].worker, "root");
+    EXPECT_EQ(mcp.peers[1].uid, 7U);
+    EXPECT_EQ(mcp.peers[1].tenant, "Bob");
+    EXPECT_EQ(mcp.peers[1].worker, "w");
+    EXPECT_EQ(refusal("[mcp]\nconnections = 0\n"), "settings.toml:2: \"connections\" is no whole number from 1 to 100");
+    EXPECT_EQ(refusal(peer + "uid = 1\n"), "settings.toml:1: a peer has either \"uid\" or \"user\"");
+    EXPECT_EQ(refusal("[[mcp.peers]]\nuid = -1\n").substr(0, 16), "settings.toml:2:");
+    EXPECT_EQ(refusal("[[mcp.peers]]\nuser = 'no such account'\n"),
+              "settings.toml:2: there is no account \"no such account\" on this machine");
+    EXPECT_EQ(refusal("[[mcp.peers]]\nuid = 1\ntenant = 'Alice'\n"), "settings.toml:1: \"on_behalf_of\" is missing");
+    EXPECT_EQ(refusal("[mcp]\npeers = 1\n"), "settings.toml:2: \"peers\" is no array of tables");
+}
+
 TEST(settings_test, NamesFileAndLineOfWhatItRefuses) {
     EXPECT_EQ(refusal("\n[destination.x]\n"), "settings.toml:2: unknown setting \"destination\"");
     EXPECT_EQ(refusal("[destinations.m]\ntype = \"smtp\"\nurl = \"smtp://h\"\nfrom = \"a@b\"\nport = 25\n"),
