@@ -20,7 +20,7 @@ std::string fenced_data(const json& shown) {
     const auto mark = text.substr(begin + 7, 16);
     const auto from = begin + 7 + 16 + 2, to = text.find("\n</data " + mark + ">");
     EXPECT_EQ(text.find(">\n", begin), begin + 7 + 16);
-    EXPECT_EQ(text.size(), to + 8 + 16 + 2);
+    EXPECT_EQ(text.size(), to + 8 + 16 + 1);
     return text.substr(from, to - from);
 }
 
