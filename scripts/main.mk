@@ -4,6 +4,7 @@
 
 test:
 	@scripts/install-packages test
+	@scripts/install-mcp-clients
 	@scripts/test
 
 # make demo [STATEMENT=FILE.csv] [TENANT_COLUMN=COLUMN]
