@@ -2,7 +2,7 @@
 # any table (from the catalog).
 use strict;
 use warnings FATAL => 'all';
-use SorTest qw(slurp);
+use SorTest qw(only_sor_calls);
 use Test::More;
 
 my $world = SorTest->new(conf => "log_statement = all\nlog_line_prefix = '%m [%p] %u@%d '\n");
@@ -16,38 +16,12 @@ $world->ok_sor([ 'purge', '--dbname', 'service=reconciler_relay' ], 'purge');
 $world->ok_sor([ 'doctor', '--dbname', 'service=operator' ], 'doctor');
 
 my (%statements, @foreign);
-open my $log, '<', $world->node->logfile or die $!;
-seek $log, $from, 0;
-my $entry = '';
-sub entry
+for (@{ $world->statements($from, qr/^(reconciler_\w+|operator)$/) })
 {
-	return unless $entry =~ /\] (reconciler_\w+|operator)\@reconciler LOG:  (?:statement|execute [^:]*): (.*)/s;
-	my ($login, $sql) = ($1, $2);
+	my ($login, $sql) = @$_;
 	$statements{$login}++;
 	push @foreign, "$login: $sql" unless only_sor_calls($sql);
 }
-# Transaction brackets and LISTEN are no data access; everything else has sor's functions for its only sources.
-sub only_sor_calls
-{
-	my ($sql) = @_;
-	$sql =~ s/^\s+|\s*;?\s*$//g;
-	return 1 if $sql =~ /^(BEGIN|COMMIT|ROLLBACK|LISTEN \w+|DEALLOCATE ALL|SET application_name TO '[^']*')$/i;
-	return 0 if $sql =~ /\b(insert|update|delete|merge|copy|truncate|create|alter|drop|grant|set)\b(?!\s*=>)/i || $sql =~ /;/;
-	return 0 unless $sql =~ /^\s*SELECT\b/i && $sql =~ /\bsor\.\w+\s*\(/;
-	$sql =~ s/\bextract\(epoch from \w+\)//gi;
-	# each FROM and JOIN item is a call of a sor function
-	while ($sql =~ /\b(?:from|join)\s+(?:lateral\s+)?([\w."]+\s*\(?)/gi)
-	{
-		my $source = $1;
-		return 0 unless $source =~ /^sor\.\w+\s*\($/;
-	}
-	return $sql !~ /\b(pg_catalog|information_schema|pg_class|reconciler)\./i;
-}
-while (<$log>)
-{
-	if (/^\d{4}-\d\d-\d\d /) { entry(); $entry = $_ } else { $entry .= $_ }
-}
-entry();
 cmp_ok($statements{$_} // 0, '>', 0, "$_ has issued statements") for qw(reconciler_loader reconciler_worker reconciler_relay reconciler_auditor);
 is(join("\n", @foreign), '', 'and nothing but calls of sor. functions');
 ok(!only_sor_calls($_), "the check would see: $_") for 'SELECT * FROM sor.outbox', 'INSERT INTO sor.outbox VALUES (1)',

@@ -13,7 +13,7 @@ use PostgreSQL::Test::Utils ();
 use Test::More ();
 use Time::HiRes qw(sleep time);
 
-our @EXPORT_OK = qw(decode_json poll_until data_file have_data slurp spew top);
+our @EXPORT_OK = qw(decode_json poll_until data_file have_data only_sor_calls slurp spew top);
 
 my $clusters = 0;
 
@@ -228,6 +228,103 @@ sub totals_ok
 	Test::More::is($self->sql('SELECT count(*) FROM sor.tenants t, sor.verify_events(t.tenant_id) v WHERE v.first_bad IS NOT NULL'),
 		'0', "$name: the history verifies");
 	return;
+}
+
+# Statements in the server's log --------------------------------------------------------------------------------------
+
+# Is this statement a call of sor's functions and nothing else? Transaction brackets and LISTEN are no data access;
+# everything else has sor's functions for its only sources.
+sub only_sor_calls
+{
+	my ($sql) = @_;
+	$sql =~ s/^\s+|\s*;?\s*$//g;
+	return 1 if $sql =~ /^(BEGIN|COMMIT|ROLLBACK|LISTEN \w+|DEALLOCATE ALL|SET application_name TO '[^']*')$/i;
+	return 0 if $sql =~ /\b(insert|update|delete|merge|copy|truncate|create|alter|drop|grant|set)\b(?!\s*=>)/i || $sql =~ /;/;
+	return 0 unless $sql =~ /^\s*SELECT\b/i && $sql =~ /\bsor\.\w+\s*\(/;
+	$sql =~ s/\bextract\(epoch from \w+\)//gi;
+	# each FROM and JOIN item is a call of a sor function
+	while ($sql =~ /\b(?:from|join)\s+(?:lateral\s+)?([\w."]+\s*\(?)/gi)
+	{
+		my $source = $1;
+		return 0 unless $source =~ /^sor\.\w+\s*\($/;
+	}
+	return $sql !~ /\b(pg_catalog|information_schema|pg_class|reconciler)\./i;
+}
+
+# What the logins of `like` have had executed since the byte `from` of the log: [[login, statement], ...]. The cluster
+# logs all statements (log_statement = all).
+sub statements
+{
+	my ($self, $from, $like) = @_;
+	open my $log, '<', $self->node->logfile or croak $!;
+	seek $log, $from, 0;
+	my ($entry, @found) = ('');
+	my $end = sub {
+		push @found, [ $1, $2 ] if $entry =~ /\] (\w+)\@reconciler LOG:  (?:statement|execute [^:]*): (.*)/s && $1 =~ $like;
+	};
+	while (<$log>)
+	{
+		if (/^\d{4}-\d\d-\d\d /) { $end->(); $entry = $_ } else { $entry .= $_ }
+	}
+	$end->();
+	return \@found;
+}
+
+# MCP ----------------------------------------------------------------------------------------------------------------
+
+# The Node.js of t/mcp's lock file, else one of the PATH that is new enough, else nothing; and whether the packages are there.
+sub node_js
+{
+	return unless -e top . '/t/mcp/node_modules/.package-lock.json';
+	my ($own) = glob top . '/t/mcp/node_modules/node-linux-*/bin/node';
+	return $own if $own;
+	my ($version) = `node --version 2>/dev/null` =~ /^v(\d+)/;
+	return $version && $version >= 22 ? 'node' : undef;
+}
+
+# The command of `sor mcp` for Alice, as a client has to start it: a script, since a client passes on little of its environment.
+sub mcp_command
+{
+	my ($self, %params) = @_;
+	my $file = $self->dir . '/sor-mcp' . ($self->{mcp_commands}++ // '');
+	my %environment = $self->environment;
+	my $arguments = join ' ', map { "'$_'" } '--dbname', 'service=reconciler_worker', '--tenant', 'Alice', '--worker', 'clerk';
+	my $home = $self->home;
+	spew($file, <<"END");
+#!/bin/sh
+cd '$home' && exec env -i HOME='$home' PATH='$environment{PATH}' @{[top]}/build/sor mcp $arguments "\$@"
+END
+	chmod 0755, $file;
+	return $file;
+}
+
+# Registers the tools of t/mcp/tools.sql, and lets the worker's login act for Alice's admin and viewer too.
+sub register_mcp_tools
+{
+	my ($self) = @_;
+	$self->node->command_ok([ 'psql', '-X', '-q', '-U', 'operator', '-d', 'reconciler', '-f', top . '/t/mcp/tools.sql' ], 'tools registered');
+	my ($rc, $out, $err) = $self->sql_as('operator', q{SELECT sor.grant_tenant('reconciler_worker', tenant_id,
+		(SELECT array_agg(user_id) FROM sor.users u WHERE u.tenant_id = t.tenant_id)) FROM sor.tenants t WHERE name = 'Alice'});
+	Test::More::is($err, '', 'the worker may act for each user of Alice');
+	return;
+}
+
+# Runs a script of t/mcp; each line that it prints is a check.
+sub mcp_script
+{
+	my ($self, $script, @arguments) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($out, $err) = ('', '');
+	my $h = IPC::Run::start([ node_js(), top . "/t/mcp/$script", @arguments ], '<', \undef, '>', \$out, '2>', \$err,
+		IPC::Run::timeout(180));
+	$h->finish;
+	for my $check (map { decode_json($_) } split /\n/, $out)
+	{
+		Test::More::ok($check->{ok}, $check->{name})
+			or Test::More::diag(map { "$_: " . JSON::PP->new->canonical->allow_nonref->encode($check->{$_}) . "\n" } qw(got expected));
+	}
+	Test::More::is($h->result(0), 0, "$script has come to its end") or Test::More::diag($err);
+	return $err;
 }
 
 # SMTP server -------------------------------------------------------------------------------------------------------

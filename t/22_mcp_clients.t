@@ -1,0 +1,66 @@
+# The official MCP clients of both generations, and the Inspector, work with `sor mcp` over stdio; what they did, and what
+# was refused, is in the journal.
+use strict;
+use warnings FATAL => 'all';
+use SorTest qw(decode_json top);
+use Test::More;
+
+plan skip_all => 'the MCP clients are not installed (scripts/install-mcp-clients)' unless SorTest::node_js;
+
+my $world = SorTest->new(tenants => [qw(Alice)]);
+$world->register_mcp_tools;
+$world->load_ok($world->statement(20), '--tenant', 'Alice', '--set', 'statement=1');
+my $command = $world->mcp_command;
+
+for my $generation (qw(sdk client))
+{
+	my $err = $world->mcp_script('clients.mjs', $generation, $command);
+	like($err, qr/drop_table/, "$generation: a call of an unknown tool is named on standard error");
+	my $journal = sub {
+		my ($key, $sql) = @_;
+		return $world->sql("SELECT $sql FROM sor.tool_calls c JOIN sor.runs r ON (r.tenant_id, r.id) = (c.tenant_id, c.run_id)
+			WHERE r.run_key = '$generation $key'");
+	};
+	is($world->sql("SELECT string_agg(substr(run_key, length('$generation ') + 1) || ' ' || status || ' ' || u.email, ', ' ORDER BY r.started_at)
+			FROM sor.runs r JOIN sor.users u ON (u.tenant_id, u.id) = (r.tenant_id, r.on_behalf_of) WHERE run_key LIKE '$generation %'"),
+		join(', ', 'first succeeded bookkeeper@expenses.example', 'member succeeded bookkeeper@expenses.example',
+			'admin succeeded admin@alice.example', 'viewer succeeded viewer@alice.example', 'killed succeeded bookkeeper@expenses.example'),
+		"$generation: a run for each connection that called a tool, for its user, finished by the close");
+	is($journal->('first', q{string_agg(DISTINCT tool || ' ' || c.status, ', ' ORDER BY tool || ' ' || c.status) FILTER (WHERE tool <> 'break_promise')}),
+		'claim succeeded, nap succeeded, queue succeeded, read failed, read succeeded, write refused, write succeeded', "$generation: the journal of the first");
+	is($journal->('first', q{count(*) FILTER (WHERE tool = 'write' AND c.status = 'succeeded')}), '1', "$generation: a replay is no new call");
+	is($journal->('first', q{count(*) FILTER (WHERE tool = 'drop_table' OR arguments ->> 'record' = 'a book' OR arguments = '{"table": "expenses", "record": {}}')}),
+		'0', "$generation: what breaks the schema or names no tool does not reach the database");
+	is($world->sql("SELECT array_agg(calls ORDER BY turn_no DESC) FROM (SELECT t.turn_no, (SELECT count(*) FROM sor.tool_calls c
+			WHERE (c.tenant_id, c.run_id, c.turn_no) = (t.tenant_id, t.run_id, t.turn_no)) AS calls
+			FROM sor.turns t JOIN sor.runs r ON (r.tenant_id, r.id) = (t.tenant_id, t.run_id)
+			WHERE run_key = '$generation first' ORDER BY t.turn_no DESC LIMIT 2) x"), '{1,2}', "$generation: a turn for each turn id");
+	is($world->sql("SELECT count(*) FROM sor.turns t JOIN sor.runs r ON (r.tenant_id, r.id) = (t.tenant_id, t.run_id)
+			WHERE run_key LIKE '$generation %' AND t.status <> 'succeeded' AND r.resumptions = 0"), '0', "$generation: no turn is left open");
+	is($journal->('member', q{string_agg(tool || ' ' || c.status || ' ' || (c.error ->> 'sqlstate'), ', ')}), 'close_books refused SR003',
+		"$generation: a refusal is journaled");
+	is($journal->('admin', q{string_agg(tool || ' ' || c.status, ', ')}), 'close_books succeeded', "$generation: the admin's call too");
+	is($journal->('viewer', q{string_agg(tool || ' ' || c.status, ', ' ORDER BY tool)}), 'read succeeded, write refused', "$generation: and the viewer's");
+	is($world->sql("SELECT resumptions > 0 FROM sor.runs WHERE run_key = '$generation killed'"), 't', "$generation: a killed server's run is resumed");
+}
+is($world->sql("SELECT count(*) FROM reconciler.expenses WHERE merchant = 'nap'"), '0', 'cancelled calls have left nothing');
+is($world->sql("SELECT count(*) FROM pg_stat_activity WHERE query ~ 'nap' AND state = 'active' AND pid <> pg_backend_pid()"), '0', 'and do not run on');
+is($world->sql('SELECT count(*), count(DISTINCT aggregate_id) FROM sor.outbox'), '2|2', 'a message for each item');
+
+# the Inspector
+sub inspector
+{
+	my @arguments = @_;
+	my ($out, $err) = ('', '');
+	my $h = IPC::Run::start([ SorTest::node_js, top . '/t/mcp/node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js',
+		'--cli', $command, @arguments ], '<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(120));
+	$h->finish;
+	return ($h->result(0), $out, $err);
+}
+my ($rc, $out, $err) = inspector('--method', 'tools/list', '--strict');
+is($rc, 0, 'the Inspector finds no fault with the schemas of the tools') or diag($err);
+cmp_ok(scalar @{ decode_json($out)->{tools} }, '>=', 4, 'and lists them');
+($rc, $out, $err) = inspector('--method', 'tools/call', '--tool-name', 'read', '--tool-arg', 'from=expenses', 'limit=3');
+is($rc, 0, 'and calls one') or diag($err);
+is(scalar @{ decode_json($out)->{structuredContent}{rows} }, 2, 'which answers with rows');
+done_testing;

@@ -1,0 +1,77 @@
+# A Worker reconciles a statement over MCP alone, is killed with its server at each step of its work and goes on under the
+# same run key; expenses, messages and queue are those of `sor work` on the same statement.
+use strict;
+use warnings FATAL => 'all';
+use SorTest qw(data_file have_data poll_until top);
+use Test::More;
+
+my $file = have_data ? data_file('2014-08') : top . '/examples/reconciler/statement.csv';
+my $n = 0;
+open my $f, '<', $file or die $!;
+$n++ while <$f>;
+$n--; # no line ends within fields, a heading
+
+# What a night leaves, without ids and times: keys are those of the statement.
+my %night = (
+	expenses => q{SELECT p.trans_date, p.merchant, p.card, p.amount::numeric(14, 2), p.currency, p.occurrence, e.trans_date, e.merchant, e.card,
+			e.amount::numeric(14, 2), e.currency, e.category
+		FROM reconciler.pending_transactions p LEFT JOIN reconciler.expenses e ON (e.tenant_id, e.transaction_id) = (p.tenant_id, p.id)
+		ORDER BY 1, 2, 3, 4, 5, 6},
+	messages => q{SELECT p.trans_date, p.merchant, p.card, p.amount::numeric(14, 2), p.currency, p.occurrence, o.destination, o.event_type, o.payload,
+			replace(o.dedup_key, p.id::text, 'ID'), o.status
+		FROM reconciler.pending_transactions p LEFT JOIN sor.outbox o ON (o.tenant_id, o.aggregate_id) = (p.tenant_id, p.id::text)
+		ORDER BY 1, 2, 3, 4, 5, 6},
+	queue => q{SELECT (SELECT count(*) FROM sor.ready WHERE queue = 'pending_transactions'), (SELECT count(*) FROM sor.item_failures),
+			(SELECT count(*) FROM sor.ready WHERE queue = 'outbox'), (SELECT count(DISTINCT payload ->> 'item_id') FROM sor.agent_events WHERE event_type = 'item.completed')},
+);
+
+my $by_work = SorTest->new(tenants => [qw(Alice)]);
+$by_work->load_ok($file, '--tenant', 'Alice', '--set', 'statement=1');
+$by_work->work_ok;
+
+my $by_mcp = SorTest->new(tenants => [qw(Alice)]);
+$by_mcp->load_ok($file, '--tenant', 'Alice', '--set', 'statement=1');
+my @command = (top . '/t/mcp/worker.py', '/usr/bin/python3 ' . top . '/examples/reconciler/reconcile.py rules.csv expenses.example', '--',
+	$by_mcp->mcp_command, '--on-behalf-of', 'bookkeeper@expenses.example', '--run-key', 'night', '--lease', 1);
+
+# Starts the Worker until it gets the run, whose lease a killed one holds for a while; → its end.
+sub work
+{
+	my ($die) = @_;
+	return poll_until('a Worker has the run', sub {
+		my ($out, $err) = ('', '');
+		my $h = IPC::Run::start(\@command, '<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(300),
+			init => sub { chdir $by_mcp->home or die; $ENV{DIE} = $die // '' });
+		$h->finish;
+		my $status = $h->full_result(0);
+		return if $err =~ /SR012/; # of its predecessor, still
+		return { signal => $status & 127, rc => $status >> 8, err => $err };
+	});
+}
+
+my @points = map { my $when = $_; map { "$when-$_" } qw(claim write queue) } qw(before sent after);
+my $nth = have_data ? 7 : 2;
+for my $point (@points)
+{
+	# a claim is made for ten items, the other calls for each of them
+	my $r = work("$point:" . ($point =~ /claim/ ? 2 : $nth));
+	is($r->{signal}, 9, "killed at $point, with its server") or diag($r->{err});
+}
+cmp_ok($by_mcp->sql('SELECT count(*) FROM reconciler.expenses'), '<', $n, 'and there is work left');
+my $r = work();
+is("$r->{rc}/$r->{signal}", '0/0', 'the last one finishes') or diag($r->{err});
+
+is($by_mcp->sql("SELECT run_key, status, resumptions > 0 FROM sor.runs"), 'night|succeeded|t', 'one run, resumed');
+for my $what (qw(expenses messages queue))
+{
+	my ($got, $expected) = map { $_->sql($night{$what}) } $by_mcp, $by_work;
+	ok($got eq $expected, "$what: the same as by sor work");
+	next if $got eq $expected;
+	my @expected = split /\n/, $expected;
+	my @differing = grep { $_->[0] ne $_->[1] } map { [ $_, shift(@expected) // '' ] } split /\n/, $got;
+	diag("by MCP  $_->[0]\nby work $_->[1]") for splice @differing, 0, 3;
+}
+$by_mcp->totals_ok($n, 'over MCP, killed ' . @points . ' times');
+$by_mcp->relay_ok;
+is(scalar @{ $by_mcp->mails }, $n, 'a mail for each');
+done_testing;
