@@ -48,12 +48,13 @@ is($world->sql("SELECT count(*) FROM pg_stat_activity WHERE query ~ 'nap' AND st
 is($world->sql('SELECT count(*), count(DISTINCT aggregate_id) FROM sor.outbox'), '2|2', 'a message for each item');
 
 # the Inspector
+my $as_bookkeeper = $world->mcp_command('--on-behalf-of', 'bookkeeper@expenses.example');
 sub inspector
 {
 	my @arguments = @_;
 	my ($out, $err) = ('', '');
 	my $h = IPC::Run::start([ SorTest::node_js, top . '/t/mcp/node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js',
-		'--cli', $command, @arguments ], '<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(120));
+		'--cli', $as_bookkeeper, @arguments ], '<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(120));
 	$h->finish;
 	return ($h->result(0), $out, $err);
 }

@@ -18,7 +18,7 @@ my @scenarios = qw(server-initialize ping tools-list tools-call-simple-text tool
 my $world = SorTest->new(tenants => [qw(Alice)]);
 $world->register_mcp_tools;
 my ($url, $err) = ('', '');
-my $shim = IPC::Run::start([ SorTest::node_js, top . '/t/mcp/stdio-to-http.mjs', $world->mcp_command, '--on-behalf-of', 'bookkeeper@expenses.example' ],
+my $shim = IPC::Run::start([ SorTest::node_js, top . '/t/mcp/stdio-to-http.mjs', $world->mcp_command('--on-behalf-of', 'bookkeeper@expenses.example') ],
 	'<', \my $in, '>', \$url, '2>', \$err, IPC::Run::timeout(300));
 $shim->pump until $url =~ /\n/;
 chomp $url;

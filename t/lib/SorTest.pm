@@ -260,7 +260,8 @@ sub statements
 	seek $log, $from, 0;
 	my ($entry, @found) = ('');
 	my $end = sub {
-		push @found, [ $1, $2 ] if $entry =~ /\] (\w+)\@reconciler LOG:  (?:statement|execute [^:]*): (.*)/s && $1 =~ $like;
+		my ($login, $sql) = $entry =~ /\] (\w+)\@reconciler LOG:  (?:statement|execute [^:]*): (.*)/s;
+		push @found, [ $login, $sql ] if $login && $login =~ $like;
 	};
 	while (<$log>)
 	{
@@ -282,13 +283,13 @@ sub node_js
 	return $version && $version >= 22 ? 'node' : undef;
 }
 
-# The command of `sor mcp` for Alice, as a client has to start it: a script, since a client passes on little of its environment.
+# A command that starts `sor mcp` for Alice with these options: a script, since a client passes on little of its environment.
 sub mcp_command
 {
-	my ($self, %params) = @_;
-	my $file = $self->dir . '/sor-mcp' . ($self->{mcp_commands}++ // '');
+	my ($self, @options) = @_;
+	my $file = $self->dir . '/sor-mcp.' . ++$self->{mcp_commands};
 	my %environment = $self->environment;
-	my $arguments = join ' ', map { "'$_'" } '--dbname', 'service=reconciler_worker', '--tenant', 'Alice', '--worker', 'clerk';
+	my $arguments = join ' ', map { "'$_'" } '--dbname', 'service=reconciler_worker', '--tenant', 'Alice', '--worker', 'clerk', @options;
 	my $home = $self->home;
 	spew($file, <<"END");
 #!/bin/sh
@@ -303,8 +304,9 @@ sub register_mcp_tools
 {
 	my ($self) = @_;
 	$self->node->command_ok([ 'psql', '-X', '-q', '-U', 'operator', '-d', 'reconciler', '-f', top . '/t/mcp/tools.sql' ], 'tools registered');
-	my ($rc, $out, $err) = $self->sql_as('operator', q{SELECT sor.grant_tenant('reconciler_worker', tenant_id,
-		(SELECT array_agg(user_id) FROM sor.users u WHERE u.tenant_id = t.tenant_id)) FROM sor.tenants t WHERE name = 'Alice'});
+	my $users = $self->sql("SELECT array_agg(u.id) FROM sor.users u JOIN sor.tenants t USING (tenant_id) WHERE t.name = 'Alice'");
+	my ($rc, $out, $err) = $self->sql_as('operator',
+		"SELECT sor.grant_tenant('reconciler_worker', '@{[$self->tenant_id('Alice')]}', '$users')");
 	Test::More::is($err, '', 'the worker may act for each user of Alice');
 	return;
 }

@@ -157,13 +157,13 @@ await onlooker.client.listTools();
 await onlooker.client.close();
 
 // a killed server -----------------------------------------------------------------------------------------------------
-const killed = await connect(member, 'killed', '--lease', '1');
+const killed = await connect(member, 'killed', '--lease', '2');
 is((await killed.call('read', { from: 'expenses', limit: 1 })).isError ?? false, false, 'a call before the kill');
 process.kill(killed.transport.pid, 'SIGKILL');
 await rejected(killed.call('read', { from: 'expenses', limit: 1 }), 'a call of a killed server');
 let successor, answer;
 for (const end = Date.now() + 30_000; Date.now() < end;) { // until the run's lease is over
-    successor = await connect(member, 'killed', '--lease', '1');
+    successor = await connect(member, 'killed', '--lease', '2');
     answer = await successor.call('read', { from: 'expenses', limit: 1 });
     if (!answer.isError) break;
     is(answer._meta?.['sor/error']?.sqlstate, 'SR012', 'until its lease is over the run is another\'s');
