@@ -54,13 +54,12 @@ sub work
 	});
 }
 
-my @points = map { my $when = $_; map { "$when-$_" } qw(claim write queue) } qw(before sent after);
-my $nth = have_data ? 7 : 2;
-for my $point (@points)
+# A claim is made for ten items, the other calls for each of them.
+my @points = map { my $call = $_; map { "$_-$call:" . ($call eq 'claim' ? 2 : have_data ? 7 : 2) } qw(before sent after) } qw(claim write queue);
+for my $point (@points, map { "$_:alone" } @points[ 2, 4 ])
 {
-	# a claim is made for ten items, the other calls for each of them
-	my $r = work("$point:" . ($point =~ /claim/ ? 2 : $nth));
-	is($r->{signal}, 9, "killed at $point, with its server") or diag($r->{err});
+	my $r = work($point);
+	is($r->{signal}, 9, "killed at $point" . ($point =~ /alone/ ? ', its server alive' : ', with its server')) or diag($r->{err});
 }
 cmp_ok($by_mcp->sql('SELECT count(*) FROM reconciler.expenses'), '<', $n, 'and there is work left');
 my $r = work();
@@ -76,7 +75,7 @@ for my $what (qw(expenses messages queue))
 	my @differing = grep { $_->[0] ne $_->[1] } map { [ $_, shift(@expected) // '' ] } split /\n/, $got;
 	diag("by MCP  $_->[0]\nby work $_->[1]") for splice @differing, 0, 3;
 }
-$by_mcp->totals_ok($n, 'over MCP, killed ' . @points . ' times');
+$by_mcp->totals_ok($n, 'over MCP, killed again and again');
 $by_mcp->relay_ok;
 is(scalar @{ $by_mcp->mails }, $n, 'a mail for each');
 done_testing;

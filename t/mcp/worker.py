@@ -4,7 +4,7 @@
 It claims items, has HANDLER (a command line: examples/reconciler/reconcile.py RULES DOMAIN) say the calls for each, and
 makes them through `sor mcp`, which COMMAND starts. DIE=POINT:N in the environment kills it and its server with SIGKILL
 when it passes the point for the N-th time: before-NAME and after-NAME of a call, or sent-NAME: the request is on its way
-and the answer is not awaited.
+and the answer is not awaited. DIE=POINT:N:alone leaves the server alive.
 
 The calls of an item: `write`, then `queue`, then its claim is completed with the next `claim`. Calls over MCP take effect one
 by one, so the order is what a crash between them leaves: a mail is queued only for an expense that is stored, and the claim is
@@ -25,7 +25,7 @@ META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontex
 split = sys.argv.index("--")
 handler = subprocess.Popen(shlex.split(sys.argv[1]), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 server = subprocess.Popen(sys.argv[split + 1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-die_at, _, die_count = os.environ.get("DIE", "").partition(":")
+die_at, die_count, die_alone = (os.environ.get("DIE", "") + "::").split(":")[:3]
 passed = requests = 0
 
 
@@ -33,7 +33,8 @@ def point(name):
     global passed
     passed += name == die_at
     if name == die_at and passed == int(die_count):
-        os.kill(server.pid, signal.SIGKILL)
+        if not die_alone:
+            os.kill(server.pid, signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
