@@ -13,7 +13,7 @@ namespace {
 struct mcp_options {
     std::string socket, connect;
     mcp::identity who;
-    std::chrono::seconds lease{60};
+    std::chrono::seconds lease{30};
 };
 
 constexpr const char* promises =

@@ -679,9 +679,13 @@ std::pair<std::string, call_error> session::explain(std::exception_ptr error, bo
             "The database is not available now, and it is not known whether the call took effect. Repeat it with "
             "the same request_id and the same arguments: it then takes effect once.",
             {state, "the database is not available", {}, "Try again in a while; the operator's log has the cause."}};
-    } catch (const failure& failed) {
+    } catch (const failure&) { // of the login, or of names in the settings: nothing that a Worker could mend
         log_error(error);
-        return {"Refused, and nothing was done.", {"SR002", failed.message(), failed.detail(), failed.hint()}};
+        return {"Refused, and nothing was done.",
+                {"SR002",
+                 "this Worker may not act now: its login, tenant or user is refused",
+                 {},
+                 "Tell the operator, whose log has the cause."}};
     } catch (const std::exception& unexpected) {
         log_error(error);
         return {"The call could not be made.",
