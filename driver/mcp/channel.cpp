@@ -82,7 +82,7 @@ void channel::handle(const pollfd* entries) {
     if (out.revents & POLLOUT)
         write_some();
     // A peer that closed its socket for good, or the reader of standard output. What it sent before is read first.
-    if (!lost_ && (out.revents & gone) != 0 && (in_ != out_ || !reading_))
+    if (!lost_ && (out.revents & gone) != 0 && (in_ != out_ || !reading_ || (in.events & POLLIN) == 0))
         lost();
 }
 
