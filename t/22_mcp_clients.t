@@ -2,7 +2,7 @@
 # was refused, is in the journal.
 use strict;
 use warnings FATAL => 'all';
-use SorTest qw(decode_json top);
+use SorTest qw(decode_json poll_until spew top);
 use Test::More;
 
 plan skip_all => 'the MCP clients are not installed (scripts/install-mcp-clients)' unless SorTest::node_js;
@@ -10,12 +10,23 @@ plan skip_all => 'the MCP clients are not installed (scripts/install-mcp-clients
 my $world = SorTest->new(tenants => [qw(Alice)]);
 $world->register_mcp_tools;
 $world->load_ok($world->statement(20), '--tenant', 'Alice', '--set', 'statement=1');
-my $command = $world->mcp_command;
 
-for my $generation (qw(sdk client))
+# The third night goes over a socket: its server may act as any of the three for this account, and each client picks one.
+my $settings = spew($world->home . '/mcp.toml', join '', map { qq{[[mcp.peers]]\nuid = $>\ntenant = "Alice"\non_behalf_of = "$_"\nworker = "clerk"\n} }
+	qw(bookkeeper@expenses.example admin@alice.example viewer@alice.example));
+my $socket = PostgreSQL::Test::Utils::tempdir_short() . '/socket';
+my $server = $world->start_sor([ 'mcp', '--dbname', 'service=reconciler_worker', '--socket', $socket, '--settings', $settings, '--lease', 2 ]);
+poll_until('the server listens', sub { $server->{h}->pump_nb; -S $socket });
+my %nights = (sdk => [ 'sdk', $world->mcp_command('--lease', 2) ], client => [ 'client', $world->mcp_command('--lease', 2) ],
+	socket => [ 'client', top . '/build/sor', 'mcp', '--connect', $socket ]);
+
+for my $generation (qw(sdk client socket))
 {
-	my $err = $world->mcp_script('clients.mjs', $generation, $command);
-	like($err, qr/drop_table/, "$generation: a call of an unknown tool is named on standard error");
+	note("night: $generation");
+	my ($client, @command) = @{ $nights{$generation} };
+	my $err = $world->mcp_script('clients.mjs', $client, $generation, @command);
+	$server->{h}->pump_nb;
+	like($err . $server->{err}, qr/drop_table/, "$generation: a call of an unknown tool is named on standard error");
 	my $journal = sub {
 		my ($key, $sql) = @_;
 		return $world->sql("SELECT $sql FROM sor.tool_calls c JOIN sor.runs r ON (r.tenant_id, r.id) = (c.tenant_id, c.run_id)
@@ -45,7 +56,7 @@ for my $generation (qw(sdk client))
 }
 is($world->sql("SELECT count(*) FROM reconciler.expenses WHERE merchant = 'nap'"), '0', 'cancelled calls have left nothing');
 is($world->sql("SELECT count(*) FROM pg_stat_activity WHERE query ~ 'nap' AND state = 'active' AND pid <> pg_backend_pid()"), '0', 'and do not run on');
-is($world->sql('SELECT count(*), count(DISTINCT aggregate_id) FROM sor.outbox'), '2|2', 'a message for each item');
+is($world->sql('SELECT count(*), count(DISTINCT aggregate_id) FROM sor.outbox'), '3|3', 'a message for each item');
 
 # the Inspector
 my $as_bookkeeper = $world->mcp_command('--on-behalf-of', 'bookkeeper@expenses.example');
@@ -63,5 +74,7 @@ is($rc, 0, 'the Inspector finds no fault with the schemas of the tools') or diag
 cmp_ok(scalar @{ decode_json($out)->{tools} }, '>=', 4, 'and lists them');
 ($rc, $out, $err) = inspector('--method', 'tools/call', '--tool-name', 'read', '--tool-arg', 'from=expenses', 'limit=3');
 is($rc, 0, 'and calls one') or diag($err);
-is(scalar @{ decode_json($out)->{structuredContent}{rows} }, 2, 'which answers with rows');
+is(scalar @{ decode_json($out)->{structuredContent}{rows} }, 3, 'which answers with rows');
+$server->{h}->signal('TERM');
+is($world->finish($server)->{rc}, 0, 'SIGTERM ends the server') or diag($server->{err});
 done_testing;

@@ -1,7 +1,8 @@
 // An official client does what a Worker's client does:
-//   clients.mjs GENERATION COMMAND...      GENERATION: sdk (@modelcontextprotocol/sdk: initialize and a session)
-//                                                  or client (@modelcontextprotocol/client: a version in every request)
-// COMMAND starts `sor mcp` for the tenant; the options of each connection are appended. It prints its checks.
+//   clients.mjs GENERATION NIGHT COMMAND...    GENERATION: sdk (@modelcontextprotocol/sdk: initialize and a session)
+//                                                      or client (@modelcontextprotocol/client: a version in every request)
+// COMMAND starts `sor mcp` for the tenant; the options of each connection are appended, NIGHT begins its run keys. It prints
+// its checks.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client as SdkClient } from '@modelcontextprotocol/sdk/client/index.js';
@@ -10,14 +11,14 @@ import { Client } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { is, like, ok, rejected } from './check.mjs';
 
-const [generation, command, ...prefix] = process.argv.slice(2);
+const [generation, night, command, ...prefix] = process.argv.slice(2);
 const member = 'bookkeeper@expenses.example';
 const clientInfo = { name: 'sor-test', version: '1' };
 
 // A connection as a user: its calls, and what was negotiated.
-async function connect(user, runKey, ...options) {
+async function connect(user, runKey) {
     const server = {
-        command, args: [...prefix, '--on-behalf-of', user, '--run-key', `${generation} ${runKey}`, ...options], stderr: 'inherit',
+        command, args: [...prefix, '--on-behalf-of', user, '--run-key', `${night} ${runKey}`], stderr: 'inherit',
     };
     let client, transport, version;
     if (generation === 'sdk') {
@@ -157,13 +158,13 @@ await onlooker.client.listTools();
 await onlooker.client.close();
 
 // a killed server -----------------------------------------------------------------------------------------------------
-const killed = await connect(member, 'killed', '--lease', '2');
+const killed = await connect(member, 'killed');
 is((await killed.call('read', { from: 'expenses', limit: 1 })).isError ?? false, false, 'a call before the kill');
 process.kill(killed.transport.pid, 'SIGKILL');
 await rejected(killed.call('read', { from: 'expenses', limit: 1 }), 'a call of a killed server');
 let successor, answer;
 for (const end = Date.now() + 30_000; Date.now() < end;) { // until the run's lease is over
-    successor = await connect(member, 'killed', '--lease', '2');
+    successor = await connect(member, 'killed');
     answer = await successor.call('read', { from: 'expenses', limit: 1 });
     if (!answer.isError) break;
     is(answer._meta?.['sor/error']?.sqlstate, 'SR012', 'until its lease is over the run is another\'s');
