@@ -415,7 +415,7 @@ void session::go_on() {
             read_the_tools(request);
         } else if (request->checked || check_call(*request)) {
             progress_due_ = steady_clock::now() + between_progress;
-            report_progress(*request, false);
+            report_progress(*request);
             run_task([this, request, ids = user->ids, who = who(), input = "{\"client\":" + client_ + "}"](
                          db::connection& connection) { perform(connection, *request, ids, who, input); },
                      [this, request](std::exception_ptr error, bool too_long) {
@@ -539,7 +539,7 @@ void session::tick() {
         return;
     if (task_) {
         progress_due_ = now + between_progress;
-        report_progress(*current_, false);
+        report_progress(*current_);
         return;
     }
     const bool pause = run_->turn != 0 && run_->turn_id.empty() && now - last_call_ >= pause_between_turns;
@@ -616,7 +616,6 @@ void session::answer_error(const std::string& id, int code, std::string_view tex
 }
 
 void session::refuse_call(pending& call, std::string_view what, const call_error& error) {
-    report_progress(call, true);
     answer(call, refusal_result(what, error, meta(call.modern)));
 }
 
@@ -640,7 +639,6 @@ void session::answer_call(pending& request, std::exception_ptr error, bool too_l
         return;
     }
     if (!error) {
-        report_progress(request, true);
         return answer(request, call_result(request.tool, read_answer(request.answer), shared_.settings.max_result,
                                            meta(request.modern)));
     }
@@ -650,7 +648,6 @@ void session::answer_call(pending& request, std::exception_ptr error, bool too_l
         return answer_error(request.id, internal_error, "Internal error: " + said.message,
                             json{{"sqlstate", said.sqlstate}}.dump());
     }
-    report_progress(request, true);
     answer(request, error_result(what, said, meta(request.modern)));
 }
 
@@ -703,11 +700,12 @@ void session::log_error(std::exception_ptr error) {
     }
 }
 
-// Halves what is left each time, since nobody knows how long the database takes: 0, 1/2, 3/4 … and 1 at the end.
-void session::report_progress(pending& request, bool last) {
+// Halves what is left each time, since nobody knows how long the database takes: 0, 1/2, 3/4 … The answer is the end of
+// it: a client that reads a last notification together with the answer takes it for one of a call that is over.
+void session::report_progress(pending& request) {
     if (request.progress_token.empty() || request.cancelled)
         return;
-    const double progress = last ? 1 : 1 - std::ldexp(1.0, -std::min(request.progress++, 50));
+    const double progress = 1 - std::ldexp(1.0, -std::min(request.progress++, 50));
     send_(notification_line("notifications/progress", "{\"progressToken\":" + request.progress_token +
                                                           ",\"progress\":" + json(progress).dump() + ",\"total\":1}"));
 }

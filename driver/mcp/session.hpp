@@ -152,7 +152,7 @@ private:
     void refuse_call(pending& call, std::string_view what, const call_error& error);
     std::pair<std::string, call_error> explain(std::exception_ptr error, bool too_long);
     void log_error(std::exception_ptr error);
-    void report_progress(pending& request, bool last);
+    void report_progress(pending& request);
     std::string meta(bool modern) const;
     void note_client(const nlohmann::json& info);
 
