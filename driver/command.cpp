@@ -56,8 +56,7 @@ db::connection connect(const command_context& context, login_kind kind) {
             detail += (detail.empty() ? "" : " ") + sentence;
         if (!detail.empty())
             throw failure(exit_status::refused, "the login could do more than call functions", detail,
-                          "Use a login of its own that is a member of sor_worker and of nothing else; "
-                          "--allow-privileged-login does not change that.");
+                          "Use a login of its own that is a member of sor_worker and of nothing else.");
         return connection;
     }
     if (login.superuser)
@@ -78,7 +77,7 @@ CLI::App* add_command(CLI::App& app, const std::string& name, const std::string&
     command->footer(promises + "\n\n" + exit_codes_and_environment);
     command->add_option("--dbname,-d", common.conninfo, "Database name, connection string or URI, as psql takes it")
         ->type_name("CONNINFO");
-    command->add_option("--settings", common.settings_path, "Settings in TOML: destinations, aliases")
+    command->add_option("--settings", common.settings_path, "Settings in TOML: destinations, aliases, MCP peers")
         ->type_name("FILE");
     command->add_option("--log-format", common.log_format, "How messages on standard error look")
         ->check(CLI::IsMember({"text", "json"}))

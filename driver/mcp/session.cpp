@@ -20,6 +20,7 @@ constexpr std::array legacy_versions = {"2025-11-25", "2025-06-18", "2025-03-26"
 
 constexpr const char* meta_version = "io.modelcontextprotocol/protocolVersion";
 constexpr const char* meta_capabilities = "io.modelcontextprotocol/clientCapabilities";
+constexpr const char* meta_subscription = "io.modelcontextprotocol/subscriptionId";
 constexpr const char* meta_client = "io.modelcontextprotocol/clientInfo";
 
 // Calls that follow one another faster than this belong to one turn.
@@ -208,6 +209,8 @@ void session::handle_request(const message& incoming) {
         list_tools(incoming, modern);
     else if (modern && incoming.method == "server/discover")
         discover(incoming);
+    else if (modern && incoming.method == "subscriptions/listen")
+        listen(incoming);
     else if (!modern && incoming.method == "initialize")
         initialize(incoming);
     else if (!modern && incoming.method == "ping")
@@ -256,6 +259,27 @@ void session::discover(const message& incoming) {
     answer(request, std::string("\"supportedVersions\":[\"") + modern_version + "\"],\"capabilities\":" + capabilities +
                         ",\"instructions\":" + json_quote(instructions) +
                         ",\"ttlMs\":3600000,\"cacheScope\":\"public\",\"_meta\":{" + meta(true) + "}");
+}
+
+// Nothing can be subscribed to, and the acknowledgement says so; the request stays open as the specification wants.
+void session::listen(const message& incoming) {
+    const auto wanted = incoming.params.find("notifications");
+    if (wanted == incoming.params.end() || !wanted->is_object())
+        return answer_error(incoming.id, invalid_params, "Invalid params: notifications must be an object");
+    in_flight_.insert(canonical(incoming.id));
+    subscriptions_.insert(incoming.id);
+    send_(notification_line("notifications/subscriptions/acknowledged",
+                            "{\"_meta\":{\"" + std::string(meta_subscription) + "\":" + incoming.id +
+                                "},\"notifications\":{}}"));
+}
+
+void session::end_subscriptions() {
+    for (const auto& id : subscriptions_) {
+        in_flight_.erase(canonical(id));
+        send_(result_line(id, "{\"resultType\":\"complete\",\"_meta\":{\"" + std::string(meta_subscription) +
+                                  "\":" + id + "," + meta(true) + "}}"));
+    }
+    subscriptions_.clear();
 }
 
 void session::list_tools(const message& incoming, bool modern) {
@@ -345,6 +369,8 @@ void session::cancel(const json& params) {
     if (id == params.end())
         return;
     const auto key = id->dump();
+    if (std::erase_if(subscriptions_, [&](const auto& one) { return canonical(one) == key; }) > 0)
+        in_flight_.erase(key);
     const auto queued = std::find_if(waiting_.begin(), waiting_.end(),
                                      [&](const auto& request) { return canonical(request->id) == key; });
     if (queued != waiting_.end()) {
@@ -565,6 +591,7 @@ void session::end(ending how) {
     if (ending_)
         return;
     ending_ = how;
+    end_subscriptions();
     if (how == ending::left) { // nobody waits for these answers
         for (const auto& request : waiting_)
             in_flight_.erase(canonical(request->id));

@@ -126,6 +126,8 @@ private:
     void discover(const message& incoming);
     void list_tools(const message& incoming, bool modern);
     void call_tool(const message& incoming, bool modern);
+    void listen(const message& incoming);
+    void end_subscriptions();
     void cancel(const nlohmann::json& params);
     void choose_identity(const nlohmann::json& params);
     const identity& who() const { return allowed_.front(); }
@@ -164,6 +166,7 @@ private:
     std::string client_ = "{}"; // clientInfo as given
 
     std::set<std::string> in_flight_; // ids of requests without an answer
+    std::set<std::string> subscriptions_; // ids of subscriptions/listen, each in flight until it is cancelled
     std::deque<std::shared_ptr<pending>> waiting_;
     std::size_t bytes_waiting_ = 0; // of their arguments
     std::shared_ptr<pending> current_;
