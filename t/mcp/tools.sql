@@ -45,3 +45,7 @@ FROM (VALUES
         "$defs": {"address": {"type": "object", "properties": {"street": {"type": "string"}, "city": {"type": "string"}}}},
         "properties": {"name": {"type": "string"}, "address": {"$ref": "#/$defs/address"}},
         "additionalProperties": false}')) AS t(name, function, schema);
+
+-- more than one page of tools/list holds
+SELECT sor.register_tool('report_' || n, 'reconciler.test_simple_text(jsonb)', 'member', 'The report number ' || n || '.', '{"type": "object"}')
+FROM generate_series(1, 60) AS n;
