@@ -1,4 +1,5 @@
 #include "json_text.hpp"
+#include <algorithm>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -13,6 +14,7 @@ using nlohmann::json;
 
 constexpr std::size_t max_nesting = 200;
 constexpr std::size_t longest_key_in_path = 100;
+constexpr std::size_t longest_problem = 200;
 
 // As in a JSON pointer, so that a key cannot pass for a path.
 std::string pointer_token(const std::string& key) {
@@ -68,10 +70,13 @@ public:
     }
     bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) override {
         problem = "at byte " + std::to_string(position);
-        // `[json.exception.parse_error.101] parse error at line 1, column 2: syntax error …`: keep the last part.
-        const std::string what = error.what();
-        if (const auto colon = what.find(": "); colon != std::string::npos)
-            problem += ": " + what.substr(colon + 2);
+        // `[json.exception.parse_error.101] parse error at line 1, column 2: syntax error …; last read: '…'; …`: the
+        // middle part. What was read last may be long, and no UTF-8.
+        std::string_view what = error.what();
+        what.remove_prefix(std::min(what.find("] ") + 2, what.size()));
+        if (what.starts_with("parse error at "))
+            what.remove_prefix(std::min(what.find(": ") + 2, what.size()));
+        problem += ": " + excerpt(what.substr(0, what.find("; last read: ")), longest_problem);
         return false;
     }
 

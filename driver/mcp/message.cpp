@@ -9,6 +9,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::size_t longest_place = 200;
+
 // The text of a member of the message, and how often it is there.
 struct member {
     std::string text;
@@ -82,7 +84,8 @@ message parse_message(std::string_view line, std::size_t deepest) {
         return invalid(error_code::invalid_request,
                        "the message nests deeper than " + std::to_string(deepest) + " levels");
     if (faults.double_key)
-        return invalid(error_code::invalid_request, "the message has a key twice: " + excerpt(*faults.double_key, 200));
+        return invalid(error_code::invalid_request,
+                       "the message has a key twice: " + json_quote(excerpt(*faults.double_key, longest_place)));
     if (version.text != "\"2.0\"")
         return invalid(error_code::invalid_request, "\"jsonrpc\" must be \"2.0\"");
     if (method.times == 0 && answers) {

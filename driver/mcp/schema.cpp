@@ -44,11 +44,6 @@ bool is_type(const json& value, std::string_view type) {
                                : true; // no type of JSON Schema: not for us to judge
 }
 
-std::string with_article(std::string_view type) {
-    const bool vowel = type == "integer" || type == "object" || type == "array";
-    return type == "null" ? "null" : (vowel ? "an " : "a ") + excerpt(type, longest_value);
-}
-
 // A scalar as JSON, cut; of an object or array the word.
 std::string shown(const json& value) {
     if (value.is_structured())
@@ -60,6 +55,21 @@ std::string described(const json& value) {
     return value.is_string()   ? "the string " + shown(value)
            : value.is_number() ? "the number " + shown(value)
                                : shown(value);
+}
+
+// A name as it is where it is a word, else as a JSON string; cut.
+std::string shown_name(const std::string& name) {
+    const auto shown = excerpt(name, longest_value);
+    const bool word = !shown.empty() && std::none_of(shown.begin(), shown.end(), [](char c) {
+        return static_cast<unsigned char>(c) <= ' ' || c == '.' || c == ',' || c == '[' || c == '"' || c == '\\' ||
+               c == 0x7F;
+    });
+    return word ? shown : json_quote(shown);
+}
+
+std::string with_article(std::string_view type) {
+    const bool vowel = type == "integer" || type == "object" || type == "array";
+    return type == "null" ? "null" : (vowel ? "an " : "a ") + shown_name(std::string(type));
 }
 
 std::string joined(const std::vector<std::string>& parts, std::string_view last_separator = ", ") {
@@ -250,12 +260,8 @@ private:
                 result += "[" + std::to_string(index) + "]";
                 continue;
             }
-            const auto shown_key = excerpt(*key, longest_value);
-            const bool plain = !shown_key.empty() && std::none_of(shown_key.begin(), shown_key.end(), [](char c) {
-                return static_cast<unsigned char>(c) <= ' ' || c == '.' || c == '[' || c == '"' || c == '\\' ||
-                       c == 0x7F;
-            });
-            result += plain ? (result.empty() ? "" : ".") + shown_key : "[" + json_quote(shown_key) + "]";
+            const auto name = shown_name(*key);
+            result += name.starts_with('"') ? "[" + name + "]" : (result.empty() ? "" : ".") + name;
         }
         return excerpt(result, longest_path);
     }
@@ -349,7 +355,7 @@ private:
         std::vector<std::string> known;
         if (properties)
             for (auto one = properties->begin(); one != properties->end() && known.size() <= longest_list; ++one)
-                known.push_back(excerpt(one.key(), longest_value));
+                known.push_back(shown_name(one.key()));
         const std::string noun = path_.empty() ? "argument" : "member";
         return "is not a known " + noun + "; known: " + (known.empty() ? "none" : joined(known));
     }

@@ -73,7 +73,7 @@ bool is_uuid(const std::string& text) {
 std::string turn_id_of(const json& meta) {
     for (const char* key : {"sor/turn_id", "turn_id"})
         if (const auto found = meta.find(key); found != meta.end() && (found->is_string() || found->is_number()))
-            return found->is_string() ? found->get<std::string>().substr(0, longest_name) : found->dump();
+            return found->is_string() ? excerpt(found->get<std::string>(), longest_name) : found->dump();
     return {};
 }
 
@@ -216,7 +216,7 @@ void session::handle_request(const message& incoming) {
     else if (!modern && incoming.method == "ping")
         send_(result_line(incoming.id, "{}"));
     else
-        answer_error(incoming.id, method_not_found, "Method not found: " + incoming.method.substr(0, longest_name));
+        answer_error(incoming.id, method_not_found, "Method not found: " + excerpt(incoming.method, longest_name));
 }
 
 void session::handle_notification(const message& incoming) {
@@ -324,10 +324,10 @@ bool session::check_call(pending& call) {
     const auto* tool = user.tools->find(call.tool);
     if (!tool) {
         ++shared_.unknown_tools;
-        shared_.log.warning("refused a call of the unknown tool " + json_quote(call.tool.substr(0, longest_name)),
+        shared_.log.warning("refused a call of the unknown tool " + json_quote(excerpt(call.tool, longest_name)),
                             "It is call " + std::to_string(shared_.unknown_tools) +
                                 " of a tool that does not exist. The database was not asked.");
-        answer_error(call.id, invalid_params, "Unknown tool: " + call.tool);
+        answer_error(call.id, invalid_params, "Unknown tool: " + excerpt(call.tool, longest_name));
         return false;
     }
     if (!shared_.allow_call(user.ids)) {
@@ -397,7 +397,7 @@ void session::choose_identity(const json& params) {
                (!worker.empty() && one.worker != worker);
     });
     for (auto& one : allowed_)
-        one.run_key = text_member(params, "runKey").substr(0, longest_name);
+        one.run_key = excerpt(text_member(params, "runKey"), longest_name);
 }
 
 // ---------------------------------------------------------------- the database
