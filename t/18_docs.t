@@ -1,15 +1,15 @@
 # The examples of README.md and docs/*.md are run as they stand: each ```sql block by psql, in order, each page in a database
-# of its own that goes on from the README's; each ```sh block that calls sor, by sh. A ```text block right after one is what it
-# prints, ids, tokens and times aside; without one an example raises no error and no warning. What pages name exists, and
-# what is public is named on a page.
+# of its own that goes on from the README's; each ```sh block that calls sor, by sh; each ```mcp block, by a client that sends
+# its → lines and must get its ← lines. A ```text block right after one is what it prints, ids, tokens and times aside; without
+# one an example raises no error and no warning. What pages name exists, and what is public is named on a page.
 use strict;
 use warnings FATAL => 'all';
 use utf8;
 use IPC::Run ();
-use SorTest qw(slurp spew top);
+use SorTest qw(decode_json slurp spew top);
 use Test::More;
 
-my %login_of = (load => 'backend', work => 'night_worker', relay => 'relay', purge => 'relay', report => 'auditor', doctor => 'operator');
+my %login_of = (load => 'backend', work => 'night_worker', mcp => 'night_worker', relay => 'relay', purge => 'relay', report => 'auditor', doctor => 'operator');
 my @pages = ('README.md', map { s{^\Q${\top}\E/}{}r } sort glob top . '/docs/*.md');
 
 my $world = SorTest->new(bare => 1);
@@ -99,13 +99,87 @@ sub run_sql
 	return;
 }
 
-# The ```sh blocks that call sor, a line each, and the lines of ```crontab, in the home of the jobs.
+# A line of sh in the home of the jobs.
+sub start_sh
+{
+	my ($database, $login, $line, @redirections) = @_;
+	local %ENV = $world->environment(PGHOST => $node->host, PGPORT => $node->port, PGDATABASE => $database,
+		PGSERVICEFILE => $world->home . '/.pg_service.conf', $login ? (PGUSER => $login) : ());
+	return IPC::Run::start([ 'sh', '-c', $line ], init => sub { chdir $world->home or die }, @redirections);
+}
+
+# What must come for a ← line, … being anything: spaces apart, and with an id or a token of its own for each on the page,
+# which %$own collects and which the → lines then carry.
+sub is_answer
+{
+	my ($got, $expected, $own, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my @new;
+	my $token = qr/[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|\b\d{13,}\b/;
+	my $pattern = join '', map {
+		/^$token$/ ? exists $own->{$_} ? quotemeta $own->{$_} : do { push @new, $_; "($token)" } : $_ eq '…' ? '.*' : quotemeta
+	} split /($token|…)/, $expected =~ s/\s+//gr;
+	my @found = ($got // '') =~ s/\s+//gr =~ /^$pattern$/;
+	ok(scalar @found, $name) or diag('got      ' . bytes($got // 'nothing') . "\nexpected " . bytes($expected));
+	@$own{@new} = @found if @new && @found == @new;
+	return;
+}
+
+# An ```mcp block: a command, then messages, → to it and ← from it, their further lines indented. For --connect the server
+# runs by the settings above it. Standard error is what a ```text block after it says; the end of its input ends it with 0.
+sub run_mcp
+{
+	my ($page, $block, $database) = @_;
+	my ($line, @messages) = split /\n(?!\s)/, $block->{text};
+	my ($socket, $server, $server_log) = (PostgreSQL::Test::Utils::tempdir_short() . '/mcp.sock');
+	my $timeout = IPC::Run::timeout(20);
+	if ($line =~ s/--connect \K\S+/$socket/)
+	{
+		$server = start_sh($database, $login_of{mcp}, "exec sor mcp --dbname service=$login_of{mcp} --socket $socket --settings settings.toml",
+			'<', \undef, '>&', \$server_log);
+		SorTest::poll_until('the server listens', sub { $server->pump_nb; -S $socket || !$server->pumpable });
+	}
+	my ($in, $out, $err) = ('', '', '');
+	my $h = start_sh($database, $login_of{mcp}, "exec $line", '<', \$in, '>', \$out, '2>', \$err, $timeout);
+	my %own;
+	for my $i (0 .. $#messages)
+	{
+		my ($direction, $text) = $messages[$i] =~ /^(→|←) (.*)/s or die bytes("$page:$block->{line}: neither → nor ←: $messages[$i]");
+		if ($direction eq '→')
+		{
+			$text =~ s/\s*\n\s*/ /g;
+			$text =~ s/\Q$_\E/$own{$_}/g for keys %own;
+			$in .= bytes($text) . "\n";
+			next;
+		}
+		$h->pump until $out =~ /\n/ || !$h->pumpable;
+		my $answer = $out =~ s/^(.*)\n// ? $1 : undef;
+		utf8::decode($answer) if defined $answer;
+		is_answer($answer, $text, \%own, bytes("$page:$block->{line} answers as the page says: " . substr $text, 0, 60));
+	}
+	$h->finish;
+	utf8::decode($err);
+	is($out, '', "$page:$block->{line} answers nothing else");
+	is($h->full_result(0), 0, "$page:$block->{line} ends with 0") or diag(bytes($err));
+	compare($page, $block, $err);
+	$have .= "|mcp:$page";
+	return unless $server;
+	$server->signal('TERM');
+	$server->finish;
+	is($server->full_result(0), 0, "$page:$block->{line} and its server with it") or diag($server_log);
+	return;
+}
+
+# The ```sh blocks that call sor, a line each, the lines of ```crontab, in the home of the jobs, and the ```mcp blocks.
 sub run_sh
 {
 	my ($page, $database) = @_;
 	for my $block (blocks($page))
 	{
-		spew($world->home . '/settings.toml', bytes($block->{text} =~ s/127\.0\.0\.1:\K25\b/$world->{smtp_port}/r)) if $block->{language} eq 'toml';
+		spew($world->home . '/settings.toml', bytes($block->{text} =~ s/127\.0\.0\.1:\K25\b/$world->{smtp_port}/r =~ s/^user = "\K[^"]+/$world->superuser/mger))
+			if $block->{language} eq 'toml';
+		run_mcp($page, $block, $database) if $block->{language} eq 'mcp';
+		ok(eval { decode_json(bytes($block->{text})) }, "$page:$block->{line} is JSON") if $block->{language} eq 'json';
 		my @lines = $block->{language} eq 'sh' ? $block->{text} =~ /^(sor .*)$/mg
 			: $block->{language} eq 'crontab' ? map { s/\\%/%/gr } $block->{text} =~ /^(?:\S+ +){5}(sor .*)$/mg : ();
 		next unless @lines;
@@ -114,9 +188,7 @@ sub run_sh
 		{
 			my ($command) = $line =~ /^sor (\w+)/;
 			my $out = '';
-			local %ENV = $world->environment(PGHOST => $node->host, PGPORT => $node->port, PGDATABASE => $database,
-				PGSERVICEFILE => $world->home . '/.pg_service.conf', $command && $login_of{$command} ? (PGUSER => $login_of{$command}) : ());
-			my $h = IPC::Run::start([ 'sh', '-c', $line ], '<', \undef, '>&', \$out, init => sub { chdir $world->home or die });
+			my $h = start_sh($database, $command && $login_of{$command}, $line, '<', \undef, '>&', \$out);
 			$h->finish;
 			utf8::decode($out);
 			$output .= $out;
@@ -216,7 +288,7 @@ for my $page (@pages)
 	$named{$_} = 1 for $text =~ /(?<!\w)([a-z_]\w*)/g;
 	push @wrong, $_ for grep { index($sqlstates, $_) < 0 } $text =~ /\b(SR0\d\d)\b/g;
 	# the driver's options, where a command is named
-	while ($text =~ /(?:^|[`\s])sor (load|work|relay|purge|report|doctor)\b([^`\n]*)/g)
+	while ($text =~ /(?:^|[`\s\/])sor (load|work|mcp|relay|purge|report|doctor)\b([^`\n]*)/g)
 	{
 		my ($command, $rest) = ($1, $2);
 		push @wrong, "sor $command $_" for grep { !$options{$command}{$_} } $rest =~ /(?<!\S)(--[a-z][a-z-]*)/g;
@@ -225,5 +297,5 @@ for my $page (@pages)
 	is(join("\n", @wrong), '', "$page names what exists");
 }
 is(join(' ', sort grep { !$named{$_} } keys %arguments), '', 'each function is named on a page');
-like($have, qr/\Q$_\E\b/, "$_ was run") for '|sql:README.md', '|sh:README.md', '|sql:docs/claim.md', '|sh:docs/driver.md';
+like($have, qr/\Q$_\E\b/, "$_ was run") for '|sql:README.md', '|sh:README.md', '|sql:docs/claim.md', '|sh:docs/driver.md', '|mcp:docs/mcp.md', '|sh:docs/mcp.md';
 done_testing;
