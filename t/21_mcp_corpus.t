@@ -4,12 +4,13 @@
 use strict;
 use warnings FATAL => 'all';
 use Fcntl qw(F_SETFD FD_CLOEXEC);
+use IPC::Run;
 use JSON::PP;
 use McpCorpus qw(cases steps_of modern_meta);
 use SorTest qw(decode_json poll_until slurp spew);
 use Test::More;
 
-my $world = SorTest->new(tenants => ['Alice'], conf => "log_statement = all\n");
+my $world = SorTest->new(tenants => [qw(Alice Bob)], conf => "log_statement = all\n");
 my $json = JSON::PP->new->utf8->canonical->allow_nonref;
 
 sub mcp_args
@@ -18,6 +19,7 @@ sub mcp_args
 }
 my $initialize = encode_line({ jsonrpc => '2.0', id => 'init', method => 'initialize',
 	params => { protocolVersion => '2025-11-25', capabilities => {}, clientInfo => { name => 'corpus', version => '1' } } });
+my @cases = cases(glob "$ENV{SOR_TOP}/t/mcp/corpus/*.json");
 my $most_memory = 300 * 1024; # kB, for lines of at most 1 MiB
 
 sub encode_line { return $json->encode($_[0]) . "\n" }
@@ -157,7 +159,7 @@ sub fits
 	return 0;
 }
 
-sub memory { my ($client) = @_; my ($kb) = slurp('/proc/' . $world->pid($client->{run}) . '/status') =~ /^VmHWM:\s+(\d+)/m; return $kb }
+sub memory { my ($run) = @_; my ($kb) = slurp('/proc/' . $world->pid($run) . '/status') =~ /^VmHWM:\s+(\d+)/m; return $kb }
 
 sub finish
 {
@@ -178,48 +180,72 @@ sub ended_by_itself
 # Answers in what was said of a session that is over.
 sub answers_in { my ($out) = @_; my $client = { run => { out => $out }, at => 0, answers => [] }; take($client); return @{ $client->{answers} } }
 
+# Each case on a client of its era.
+sub feed_corpus
+{
+	my ($over, %clients) = @_;
+	send_bytes($clients{legacy}, $initialize);
+	await($clients{legacy}, 'initialize', sub { answered($clients{legacy}, 'init') });
+	$clients{legacy}{answers} = [];
+	for my $case (@cases)
+	{
+		my $client = $clients{ $case->{in} };
+		my $ok = eval {
+			for my $step (steps_of($case))
+			{
+				if (ref $step) { await($client, 'an answer', sub { answered($client, $step->{wait}) }) }
+				else { send_bytes($client, "$step\n") }
+			}
+			await($client, 'the answers', sub { @{ $client->{answers} } >= @{ $case->{answers} } }) && serves($client);
+		};
+		my $died = $@;
+		my @left = @{ $client->{answers} };
+		my @missing;
+		for my $wanted (@{ $case->{answers} })
+		{
+			my ($found) = grep { fits($left[$_], $wanted) } 0 .. $#left;
+			if (defined $found) { splice @left, $found, 1 } else { push @missing, $wanted }
+		}
+		ok($ok && !@missing && !@left, "$over: $case->{name}")
+			or diag($died, substr join("\n", 'missing: ' . $json->encode(\@missing), 'got: ' . $json->encode(\@left)), 0, 3000);
+		$client->{answers} = [];
+		next if $client->{run}{h}->pumpable;
+		my $r = finish($client);
+		BAIL_OUT("$over: $case->{name}: the process is gone, $r->{rc}/$r->{signal} " . substr $r->{err}, -2000);
+	}
+	return;
+}
+
 # the corpus ---------------------------------------------------------------------------------------------------------
 my %clients = map { $_ => start_client('--run-key', "corpus $_") } qw(modern legacy unready);
-send_bytes($clients{legacy}, $initialize);
-await($clients{legacy}, 'initialize', sub { answered($clients{legacy}, 'init') });
-$clients{legacy}{answers} = [];
-my @cases = cases(glob "$ENV{SOR_TOP}/t/mcp/corpus/*.json");
-cmp_ok(scalar @cases, '>=', 120, 'the corpus');
-for my $case (@cases)
-{
-	my $client = $clients{ $case->{in} };
-	my $ok = eval {
-		for my $step (steps_of($case))
-		{
-			if (ref $step) { await($client, "$case->{name}: an answer", sub { answered($client, $step->{wait}) }) }
-			else { send_bytes($client, "$step\n") }
-		}
-		await($client, "$case->{name}: its answers", sub { @{ $client->{answers} } >= @{ $case->{answers} } }) && serves($client);
-	};
-	my $died = $@;
-	my @left = @{ $client->{answers} };
-	my @missing;
-	for my $wanted (@{ $case->{answers} })
-	{
-		my ($found) = grep { fits($left[$_], $wanted) } 0 .. $#left;
-		if (defined $found) { splice @left, $found, 1 } else { push @missing, $wanted }
-	}
-	ok($ok && !@missing && !@left, $case->{name}) or diag($died, substr join("\n", 'missing: ' . $json->encode(\@missing), 'got: ' . $json->encode(\@left)), 0, 3000);
-	$client->{answers} = [];
-	next if $client->{run}{h}->pumpable;
-	fail("$case->{name}: the process lives");
-	my $r = finish($client);
-	diag("$r->{rc}/$r->{signal} " . substr $r->{err}, -2000);
-	BAIL_OUT('no process to go on with');
-}
+feed_corpus('stdio', %clients);
 for my $era (sort keys %clients)
 {
 	my $client = $clients{$era};
-	cmp_ok(memory($client), '<', $most_memory, "$era: memory is bounded");
+	my $memory = memory($client->{run});
+	cmp_ok($memory, '<', $most_memory, "$era: memory is bounded: $memory kB");
 	my $r = finish($client);
 	is("$r->{rc}/$r->{signal}", '0/0', "$era: ends well at the end of input");
 	is(scalar @{ $client->{answers} }, 0, "$era: says nothing more");
 	unlike($r->{err}, qr/terminate called|Sanitizer|unexpected error/, "$era: nothing unforeseen");
+}
+{
+	my $socket = PostgreSQL::Test::Utils::tempdir_short() . '/socket';
+	my $settings = spew($world->dir . '/mcp.toml', qq([[mcp.peers]]\nuid = $<\ntenant = "Bob"\non_behalf_of = "bookkeeper\@expenses.example"\nworker = "corpus"\n));
+	my $server = $world->start_sor([ 'mcp', '--dbname', 'service=reconciler_worker', '--socket', $socket, '--settings', $settings ]);
+	poll_until('the server listens', sub { $server->{h}->pump_nb; -S $socket });
+	my %through = map { $_ => { run => $world->start_sor([ 'mcp', '--connect', $socket, '--run-key', "through $_" ]), at => 0, answers => [] } } qw(modern legacy unready);
+	feed_corpus('socket', %through);
+	for my $era (sort keys %through)
+	{
+		my $r = finish($through{$era});
+		is("$r->{rc}/$r->{signal} $r->{err}", '0/0 ', "$era over a socket: ends well at the end of input");
+	}
+	my $memory = memory($server);
+	cmp_ok($memory, '<', $most_memory, "the server of all: memory is bounded: $memory kB");
+	kill 'TERM', $world->pid($server);
+	my $r = $world->finish($server);
+	is("$r->{rc}/$r->{signal}", '0/0', 'the server of all ends well');
 }
 is($world->sql("SELECT string_agg(DISTINCT status, ',') FROM sor.runs"), 'succeeded', 'the runs have succeeded');
 is($world->sql("SELECT count(*) FROM sor.tool_calls WHERE tool NOT IN ('read', 'write', 'claim', 'queue') OR arguments ? 'request_id'"),
@@ -233,7 +259,7 @@ unlike($log, qr/PANIC|was terminated by signal/, 'no backend died');
 my $session = $initialize . encode_line({ jsonrpc => '2.0', method => 'notifications/initialized' })
 	. encode_line({ jsonrpc => '2.0', id => 'call', method => 'tools/call', params => { name => 'read', arguments => { from => 'expenses' } } })
 	. encode_line({ jsonrpc => '2.0', id => 'last', method => 'ping' });
-my @cuts = grep { $_ % 40 == 0 || substr($session, $_ - 1, 2) =~ /\n/ } 1 .. length $session;
+my @cuts = grep { $_ % 7 == 0 || substr($session, $_ - 1, 2) =~ /\n/ } 1 .. length $session;
 my @odd;
 for my $cut (0, @cuts)
 {
@@ -264,6 +290,30 @@ is($world->sql("SELECT count(*) FROM sor.runs WHERE worker LIKE 'cut %' AND stat
 	await($next, 'the call', sub { answered($next, 1) });
 	finish($next);
 	is($world->sql("SELECT string_agg(status, ',') FROM sor.runs WHERE worker = 'closed'"), 'succeeded', 'by the next one');
+}
+{
+	# A client that takes its answers later than they come: the server stops reading, and holds no more than it must.
+	my ($id, $pings) = ('x' x 1000, 60_000);
+	my ($err, $bytes, $memory) = ('', 0, 0);
+	my $all = $pings * length qq({"jsonrpc":"2.0","id":"$id","result":{}}\n);
+	my $arguments = mcp_args();
+	my $h = do {
+		local %ENV = $world->environment;
+		IPC::Run::start([ 'bash', '-c', 'exec "$@" < <(yes "$0" | head -n ' . $pings . ')', qq({"jsonrpc":"2.0","id":"$id","method":"ping"}), 'sor', @$arguments ],
+			'<', \undef, '>pipe', \*ANSWERS, '2>', \$err);
+	};
+	my $status = "/proc/$h->{KIDS}[0]{PID}/status";
+	while (my $read = sysread ANSWERS, my $part, 65536)
+	{
+		$bytes += $read;
+		select undef, undef, undef, 0.003;
+		($memory) = slurp($status) =~ /^VmHWM:\s+(\d+)/m if $bytes < $all - 1_000_000;
+	}
+	close ANSWERS;
+	$h->finish;
+	is($bytes, $all, "a slow client gets all its $pings answers") or diag($err);
+	cmp_ok($memory, '<', 40 * 1024, "which are not held: $memory kB");
+	is($h->full_result(0), 0, 'and the server ends well');
 }
 for my $signal (qw(TERM INT HUP))
 {
@@ -318,7 +368,7 @@ for my $signal (qw(TERM INT HUP))
 # a role too low -----------------------------------------------------------------------------------------------------
 {
 	my $tenant = $world->tenant_id('Alice');
-	my $email = $world->sql("SELECT email FROM sor.users u JOIN sor.user_roles r ON (r.tenant_id, r.user_id) = (u.tenant_id, u.id) WHERE r.role = 'viewer'");
+	my $email = $world->sql("SELECT email FROM sor.users u JOIN sor.user_roles r ON (r.tenant_id, r.user_id) = (u.tenant_id, u.id) WHERE r.role = 'viewer' AND u.tenant_id = '$tenant'");
 	$world->sql("SELECT sor.grant_tenant('reconciler_worker', '$tenant', NULL)");
 	my $client = start_client('--on-behalf-of', $email, '--worker', 'viewer');
 	my @writes = map { encode_line({ jsonrpc => '2.0', id => $_->[0], method => 'tools/call', params => { name => $_->[0], _meta => modern_meta(), arguments => { request_id => $_->[1], %{ $_->[2] } } } }) }

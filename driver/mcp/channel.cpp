@@ -110,8 +110,13 @@ void channel::write_some() {
         const auto count = write_without_waiting(out_, out_is_socket_, std::string_view(output_).substr(written_));
         if (count < 0 && errno == EINTR)
             continue;
-        if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            if (written_ > most_output / 4) { // a slow client may never have taken it all
+                output_.erase(0, written_);
+                written_ = 0;
+            }
             return;
+        }
         if (count < 0)
             return lost();
         written_ += static_cast<std::size_t>(count);

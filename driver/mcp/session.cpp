@@ -51,11 +51,6 @@ const json& meta_of(const json& params) {
     return found != params.end() && found->is_object() ? *found : none;
 }
 
-// Two spellings of one id are one id.
-std::string canonical(std::string_view id) {
-    return json::parse(id).dump();
-}
-
 std::string new_uuid() {
     uuid_t id;
     uuid_generate_random(id);
@@ -150,7 +145,7 @@ void session::receive(std::string_view line) {
         handle_notification(incoming);
         break;
     case message::kind::request:
-        if (in_flight_.contains(canonical(incoming.id)))
+        if (in_flight_.contains(incoming.id))
             answer_error(incoming.id, invalid_request, "Invalid request: a request with this id is in progress");
         else
             handle_request(incoming);
@@ -266,7 +261,7 @@ void session::listen(const message& incoming) {
     const auto wanted = incoming.params.find("notifications");
     if (wanted == incoming.params.end() || !wanted->is_object())
         return answer_error(incoming.id, invalid_params, "Invalid params: notifications must be an object");
-    in_flight_.insert(canonical(incoming.id));
+    in_flight_.insert(incoming.id);
     subscriptions_.insert(incoming.id);
     send_(notification_line("notifications/subscriptions/acknowledged",
                             "{\"_meta\":{\"" + std::string(meta_subscription) + "\":" + incoming.id +
@@ -275,7 +270,7 @@ void session::listen(const message& incoming) {
 
 void session::end_subscriptions() {
     for (const auto& id : subscriptions_) {
-        in_flight_.erase(canonical(id));
+        in_flight_.erase(id);
         send_(result_line(id, "{\"resultType\":\"complete\",\"_meta\":{\"" + std::string(meta_subscription) +
                                   "\":" + id + "," + meta(true) + "}}"));
     }
@@ -369,15 +364,15 @@ void session::cancel(const json& params) {
     if (id == params.end())
         return;
     const auto key = id->dump();
-    if (std::erase_if(subscriptions_, [&](const auto& one) { return canonical(one) == key; }) > 0)
+    if (std::erase_if(subscriptions_, [&](const auto& one) { return one == key; }) > 0)
         in_flight_.erase(key);
     const auto queued = std::find_if(waiting_.begin(), waiting_.end(),
-                                     [&](const auto& request) { return canonical(request->id) == key; });
+                                     [&](const auto& request) { return request->id == key; });
     if (queued != waiting_.end()) {
         in_flight_.erase(key);
         bytes_waiting_ -= (*queued)->arguments.size();
         waiting_.erase(queued);
-    } else if (current_ && canonical(current_->id) == key && !current_->cancelled) {
+    } else if (current_ && current_->id == key && !current_->cancelled) {
         // What its statement did by then is rolled back, unless it was committed already; then it is in the journal.
         current_->cancelled = true;
         if (task_)
@@ -408,7 +403,7 @@ void session::enqueue(std::shared_ptr<pending> request) {
                             allowed_.empty() ? "Invalid request: this account may not act as what it asked for"
                                              : "Invalid request: this account may act for several users; start "
                                                "sor mcp --connect with --tenant, --on-behalf-of or --worker");
-    in_flight_.insert(canonical(request->id));
+    in_flight_.insert(request->id);
     bytes_waiting_ += request->arguments.size();
     waiting_.push_back(std::move(request));
     go_on();
@@ -464,7 +459,7 @@ void session::read_the_tools(std::shared_ptr<pending> asking) {
                  if (!error)
                      shared_.keep(who(), std::move(*read));
                  if (asking->cancelled)
-                     in_flight_.erase(canonical(asking->id));
+                     in_flight_.erase(asking->id);
                  else if (asking->is_list && !error)
                      answer_list(*asking);
                  else if (error)
@@ -594,7 +589,7 @@ void session::end(ending how) {
     end_subscriptions();
     if (how == ending::left) { // nobody waits for these answers
         for (const auto& request : waiting_)
-            in_flight_.erase(canonical(request->id));
+            in_flight_.erase(request->id);
         waiting_.clear();
         bytes_waiting_ = 0;
     }
@@ -632,7 +627,7 @@ std::string session::meta(bool modern) const {
 }
 
 void session::answer(const pending& request, std::string members) {
-    in_flight_.erase(canonical(request.id));
+    in_flight_.erase(request.id);
     if (request.cancelled)
         return;
     send_(result_line(request.id, (request.modern ? "{\"resultType\":\"complete\"," : "{") + members + "}"));
@@ -649,7 +644,7 @@ void session::refuse_call(pending& call, std::string_view what, const call_error
 void session::answer_list(const pending& request) {
     const auto page = shared_.find(who())->tools->list(request.cursor);
     if (!page) {
-        in_flight_.erase(canonical(request.id));
+        in_flight_.erase(request.id);
         return answer_error(request.id, invalid_params, "Invalid params: no page ended with that cursor");
     }
     std::string members = "\"tools\":" + page->tools;
@@ -662,7 +657,7 @@ void session::answer_list(const pending& request) {
 
 void session::answer_call(pending& request, std::exception_ptr error, bool too_long) {
     if (request.cancelled) {
-        in_flight_.erase(canonical(request.id));
+        in_flight_.erase(request.id);
         return;
     }
     if (!error) {
@@ -671,7 +666,7 @@ void session::answer_call(pending& request, std::exception_ptr error, bool too_l
     }
     const auto [what, said] = explain(error, too_long);
     if (request.is_list) {
-        in_flight_.erase(canonical(request.id));
+        in_flight_.erase(request.id);
         return answer_error(request.id, internal_error, "Internal error: " + said.message,
                             json{{"sqlstate", said.sqlstate}}.dump());
     }
