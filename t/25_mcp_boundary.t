@@ -61,7 +61,6 @@ $world->sql(q{
 	CREATE ROLE a_column LOGIN IN ROLE sor_worker; GRANT UPDATE (category) ON reconciler.expenses TO a_column;
 	CREATE ROLE an_owner LOGIN IN ROLE sor_worker, reconciler;
 	CREATE ROLE an_operator LOGIN IN ROLE sor_worker, sor_operator;
-	CREATE ROLE an_app LOGIN IN ROLE sor_worker, sor_app;
 	CREATE ROLE a_bypasser LOGIN BYPASSRLS IN ROLE sor_worker;
 	CREATE ROLE a_creator LOGIN CREATEROLE IN ROLE sor_worker;
 	CREATE ROLE a_superuser LOGIN SUPERUSER});
