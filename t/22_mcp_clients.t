@@ -20,42 +20,41 @@ poll_until('the server listens', sub { $server->{h}->pump_nb; -S $socket });
 my %nights = (sdk => [ 'sdk', $world->mcp_command('--lease', 2) ], client => [ 'client', $world->mcp_command('--lease', 2) ],
 	socket => [ 'client', top . '/build/sor', 'mcp', '--connect', $socket ]);
 
-for my $generation (qw(sdk client socket))
+for my $night (qw(sdk client socket))
 {
-	note("night: $generation");
-	my ($client, @command) = @{ $nights{$generation} };
-	my $err = $world->mcp_script('clients.mjs', $client, $generation, @command);
+	my ($client, @command) = @{ $nights{$night} };
+	my $err = $world->mcp_script('clients.mjs', $client, $night, @command);
 	$server->{h}->pump_nb;
-	like($err . $server->{err}, qr/drop_table/, "$generation: a call of an unknown tool is named on standard error");
+	like($err . $server->{err}, qr/drop_table/, "$night: a call of an unknown tool is named on standard error");
 	my $journal = sub {
 		my ($key, $sql) = @_;
 		return $world->sql("SELECT $sql FROM sor.tool_calls c JOIN sor.runs r ON (r.tenant_id, r.id) = (c.tenant_id, c.run_id)
-			WHERE r.run_key = '$generation $key'");
+			WHERE r.run_key = '$night $key'");
 	};
-	is($world->sql("SELECT string_agg(substr(run_key, length('$generation ') + 1) || ' ' || status || ' ' || u.email, ', ' ORDER BY r.started_at)
-			FROM sor.runs r JOIN sor.users u ON (u.tenant_id, u.id) = (r.tenant_id, r.on_behalf_of) WHERE run_key LIKE '$generation %'"),
+	is($world->sql("SELECT string_agg(substr(run_key, length('$night ') + 1) || ' ' || status || ' ' || u.email, ', ' ORDER BY r.started_at)
+			FROM sor.runs r JOIN sor.users u ON (u.tenant_id, u.id) = (r.tenant_id, r.on_behalf_of) WHERE run_key LIKE '$night %'"),
 		join(', ', 'first succeeded bookkeeper@expenses.example', 'member succeeded bookkeeper@expenses.example',
 			'admin succeeded admin@alice.example', 'viewer succeeded viewer@alice.example', 'killed succeeded bookkeeper@expenses.example'),
-		"$generation: a run for each connection that called a tool, for its user, finished by the close");
+		"$night: a run for each connection that called a tool, for its user, finished by the close");
 	is($journal->('first', q{string_agg(DISTINCT tool || ' ' || c.status, ', ' ORDER BY tool || ' ' || c.status) FILTER (WHERE tool <> 'break_promise')}),
-		'claim succeeded, nap succeeded, queue succeeded, read failed, read succeeded, write refused, write succeeded', "$generation: the journal of the first");
-	is($journal->('first', q{count(*) FILTER (WHERE tool = 'write' AND c.status = 'succeeded')}), '1', "$generation: a replay is no new call");
+		'claim succeeded, nap succeeded, queue succeeded, read failed, read succeeded, write refused, write succeeded', "$night: the journal of the first");
+	is($journal->('first', q{count(*) FILTER (WHERE tool = 'write' AND c.status = 'succeeded')}), '1', "$night: a replay is no new call");
 	is($journal->('first', q{count(*) FILTER (WHERE tool = 'drop_table' OR arguments ->> 'record' = 'a book' OR arguments = '{"table": "expenses", "record": {}}')}),
-		'0', "$generation: what breaks the schema or names no tool does not reach the database");
+		'0', "$night: what breaks the schema or names no tool does not reach the database");
 	is($world->sql("SELECT array_agg(calls ORDER BY turn_no DESC) FROM (SELECT t.turn_no, (SELECT count(*) FROM sor.tool_calls c
 			WHERE (c.tenant_id, c.run_id, c.turn_no) = (t.tenant_id, t.run_id, t.turn_no)) AS calls
 			FROM sor.turns t JOIN sor.runs r ON (r.tenant_id, r.id) = (t.tenant_id, t.run_id)
-			WHERE run_key = '$generation first' ORDER BY t.turn_no DESC LIMIT 2) x"), '{1,2}', "$generation: a turn for each turn id");
+			WHERE run_key = '$night first' ORDER BY t.turn_no DESC LIMIT 2) x"), '{1,2}', "$night: a turn for each turn id");
 	is($world->sql("SELECT count(*) FROM sor.turns t JOIN sor.runs r ON (r.tenant_id, r.id) = (t.tenant_id, t.run_id)
-			WHERE run_key LIKE '$generation %' AND t.status <> 'succeeded' AND r.resumptions = 0"), '0', "$generation: no turn is left open");
+			WHERE run_key LIKE '$night %' AND t.status <> 'succeeded' AND r.resumptions = 0"), '0', "$night: no turn is left open");
 	is($journal->('member', q{string_agg(tool || ' ' || c.status || ' ' || (c.error ->> 'sqlstate'), ', ')}), 'close_books refused SR003',
-		"$generation: a refusal is journaled");
-	is($journal->('admin', q{string_agg(tool || ' ' || c.status, ', ')}), 'close_books succeeded', "$generation: the admin's call too");
-	is($journal->('viewer', q{string_agg(tool || ' ' || c.status, ', ' ORDER BY tool)}), 'read succeeded, write refused', "$generation: and the viewer's");
-	is($world->sql("SELECT resumptions > 0 FROM sor.runs WHERE run_key = '$generation killed'"), 't', "$generation: a killed server's run is resumed");
+		"$night: a refusal is journaled");
+	is($journal->('admin', q{string_agg(tool || ' ' || c.status, ', ')}), 'close_books succeeded', "$night: the admin's call too");
+	is($journal->('viewer', q{string_agg(tool || ' ' || c.status, ', ' ORDER BY tool)}), 'read succeeded, write refused', "$night: and the viewer's");
+	is($world->sql("SELECT resumptions > 0 FROM sor.runs WHERE run_key = '$night killed'"), 't', "$night: a killed server's run is resumed");
 }
 is($world->sql("SELECT count(*) FROM reconciler.expenses WHERE merchant = 'nap'"), '0', 'cancelled calls have left nothing');
-is($world->sql("SELECT count(*) FROM pg_stat_activity WHERE query ~ 'nap' AND state = 'active' AND pid <> pg_backend_pid()"), '0', 'and do not run on');
+is($world->sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"), '0', 'and do not sleep on');
 is($world->sql('SELECT count(*), count(DISTINCT aggregate_id) FROM sor.outbox'), '3|3', 'a message for each item');
 
 # the Inspector
