@@ -30,11 +30,12 @@ my %night = (
 			(SELECT count(*) FROM sor.ready WHERE queue = 'outbox'), (SELECT count(DISTINCT payload ->> 'item_id') FROM sor.agent_events WHERE event_type = 'item.completed')},
 );
 
-my $by_work = SorTest->new(tenants => [qw(Alice)]);
+my %cluster = (tenants => [qw(Alice)], conf => "fsync = off\n"); # it is not the database that is killed here
+my $by_work = SorTest->new(%cluster);
 $by_work->load_ok($file, '--tenant', 'Alice', '--set', 'statement=1');
 $by_work->work_ok;
 
-my $by_mcp = SorTest->new(tenants => [qw(Alice)]);
+my $by_mcp = SorTest->new(%cluster);
 $by_mcp->load_ok($file, '--tenant', 'Alice', '--set', 'statement=1');
 my @command = (top . '/t/mcp/worker.py', '/usr/bin/python3 ' . top . '/examples/reconciler/reconcile.py rules.csv expenses.example', '--',
 	$by_mcp->mcp_command('--on-behalf-of', 'bookkeeper@expenses.example', '--run-key', 'night', '--lease', 2));
