@@ -137,7 +137,8 @@ void declare_mcp(CLI::App& app, common_options& common, chosen_command& chosen) 
                      "Names the run once and for all: a later start resumes it, or finds it ended")
         ->type_name("KEY");
     add_duration(command, "--lease", options->lease,
-                 "How long a run that was killed together with this server waits before it may be resumed", 2, 3600);
+                 "How long a run that was killed together with this server waits before it may be resumed", 2, 3600)
+        ->excludes(connect);
     command->get_option("--dbname")->excludes(connect);
     command->get_option("--settings")->excludes(connect);
     command->callback([command, options, &chosen] {

@@ -286,6 +286,7 @@ for my $page (@pages)
 		push @wrong, "$function($list$more): it takes (@has)" if "@given" ne join ' ', @has[ 0 .. ($#given < $#has ? $#given : $#has) ];
 	}
 	$named{$_} = 1 for $text =~ /(?<!\w)([a-z_]\w*)/g;
+	push @wrong, $_ for grep { !-e top . "/$_" } $text =~ m{`((?:t|sql|driver|extension|scripts|examples|bench)/[\w./-]+)`}g;
 	push @wrong, $_ for grep { index($sqlstates, $_) < 0 } $text =~ /\b(SR0\d\d)\b/g;
 	# the driver's options, where a command is named
 	while ($text =~ /(?:^|[`\s\/])sor (load|work|mcp|relay|purge|report|doctor)\b([^`\n]*)/g)

@@ -89,8 +89,8 @@ bool cut_rows(std::string& result, std::size_t most, std::size_t& kept, std::siz
 // What the SQLSTATE means to whoever called, in the server's own words.
 std::string_view meaning(std::string_view sqlstate) {
     if (sqlstate == "SR003")
-        return "Refused: the role of the user you act for does not permit this tool. Nothing was done. Tell the user "
-               "which role it needs.";
+        return "Refused: the role of the user you act for does not permit this. Nothing was done. Tell the user which "
+               "role it needs.";
     if (sqlstate == "SR005")
         return "Refused: this request_id was used for another call. Nothing was done. Make up a new request_id for a "
                "new intention.";
