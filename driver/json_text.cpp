@@ -1,6 +1,6 @@
 #include "json_text.hpp"
 #include <algorithm>
-#include <unordered_set>
+#include <set>
 #include <utility>
 #include <vector>
 #include <nlohmann/json.hpp>
@@ -89,7 +89,7 @@ private:
         std::size_t begin;
         std::size_t members = 0;
         std::string key;
-        std::unordered_set<std::string> keys;
+        std::set<std::string> keys; // no hash: a sender could make up keys that collide
     };
 
     void note_nul(const std::string& value) {

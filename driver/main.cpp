@@ -1,6 +1,8 @@
 #include <clocale>
 #include <cstdio>
 #include <exception>
+#include <fcntl.h>
+#include <unistd.h>
 #include "command.hpp"
 #include "stop.hpp"
 
@@ -61,5 +63,9 @@ int run(int argc, char** argv) {
 } // namespace
 
 int main(int argc, char** argv) {
+    // Where one of these was closed, the next file or connection that is opened would take its place.
+    for (const int standard : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+        if (fcntl(standard, F_GETFD) == -1 && open("/dev/null", O_RDWR) != standard)
+            return static_cast<int>(sor::exit_status::unavailable);
     return run(argc, argv);
 }

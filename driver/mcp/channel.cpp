@@ -81,8 +81,9 @@ void channel::handle(const pollfd* entries) {
         read_some();
     if (out.revents & POLLOUT)
         write_some();
-    // A peer that closed its socket for good, or the reader of standard output. What it sent before is read first.
-    if (!lost_ && (out.revents & gone) != 0 && (in_ != out_ || !reading_ || (in.events & POLLIN) == 0))
+    // A peer that closed its socket for good, or the reader of standard output. What it sent before is read first, if
+    // anything is read from it.
+    if (!lost_ && (out.revents & gone) != 0 && (in_ != out_ || (in.events & POLLIN) == 0))
         lost();
 }
 
@@ -115,7 +116,7 @@ void channel::write_some() {
                 output_.erase(0, written_);
                 written_ = 0;
             }
-            return;
+            return session_->hold(output_.size() - written_ > most_output);
         }
         if (count < 0)
             return lost();
@@ -123,6 +124,7 @@ void channel::write_some() {
     }
     output_.clear();
     written_ = 0;
+    session_->hold(false);
     if (output_.capacity() > 65536)
         output_.shrink_to_fit();
 }

@@ -31,13 +31,14 @@ public:
     void handle(const pollfd* entries);
 
     session& client() { return *session_; }
+    // Hangs up on a client that cannot be served any more, or does not take its answers when the server ends.
+    void lost();
     // The session is over and all was written, or cannot be.
     bool over() const;
 
 private:
     void read_some();
     void write_some();
-    void lost();
 
     const int in_, out_;
     const bool owns_;

@@ -24,6 +24,10 @@ std::thread start_thread(F&& body) {
     return thread;
 }
 
+bool is_ready(const std::future<void>& future) {
+    return future.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+}
+
 } // namespace
 
 database::database(connector connect, int connections, std::chrono::milliseconds longest)
@@ -52,13 +56,13 @@ database::~database() {
 }
 
 std::shared_ptr<database::job> database::submit(std::function<void(db::connection&)> work,
-                                                std::function<void(std::exception_ptr)> done) {
+                                                std::function<void(std::exception_ptr)> done, bool urgent) {
     auto queued = std::make_shared<job>();
     queued->work = std::move(work);
     queued->done = std::move(done);
     {
         const std::lock_guard lock(mutex_);
-        queue_.push_back(queued);
+        queue_.insert(urgent ? queue_.begin() : queue_.end(), queued);
     }
     work_.notify_one();
     return queued;
@@ -77,6 +81,11 @@ void database::stop(const std::shared_ptr<job>& task) {
         }
     }
     watched_.notify_one();
+}
+
+void database::leave() {
+    const std::lock_guard lock(mutex_);
+    leaving_ = true;
 }
 
 // Called with the lock.
@@ -118,9 +127,16 @@ void database::serve(lane& self) {
         auto error = perform(self, *task);
         lock.lock();
         self.current = nullptr;
-        // A stop that is under way would hit the next statement.
-        stop_arrived_.wait(lock, [&] { return !self.stopping; });
         finish(std::move(task), std::move(error));
+        if (!self.stop.valid())
+            continue;
+        // A stop that is under way would hit the next statement.
+        const auto stop = std::move(self.stop);
+        lock.unlock();
+        const bool arrived = stop.wait_for(patience) == std::future_status::ready;
+        lock.lock();
+        if (!arrived)
+            self.connection.reset();
     }
 }
 
@@ -129,8 +145,9 @@ std::exception_ptr database::perform(lane& self, job& task) {
         bool connected = false;
         try {
             if (!self.connection) {
-                auto fresh = connect_();
+                auto fresh = reach();
                 const std::lock_guard lock(mutex_);
+                self.stopper = fresh->stopper();
                 self.connection = std::move(fresh);
                 connected = true;
                 if (task.stopped)
@@ -141,10 +158,10 @@ std::exception_ptr database::perform(lane& self, job& task) {
         } catch (...) {
             auto error = std::current_exception();
             const bool lost = self.connection && !self.connection->alive();
-            std::unique_lock lock(mutex_);
+            const std::lock_guard lock(mutex_);
             if (lost) {
-                stop_arrived_.wait(lock, [&] { return !self.stopping; });
                 self.connection.reset();
+                self.stop = {}; // to a session of the server that is over
             }
             if (!lost || again || connected || task.stopped)
                 return error;
@@ -152,12 +169,42 @@ std::exception_ptr database::perform(lane& self, job& task) {
     }
 }
 
+std::unique_ptr<db::connection> database::reach() {
+    {
+        const std::lock_guard lock(mutex_);
+        if (out_of_reach_)
+            std::rethrow_exception(out_of_reach_);
+    }
+    try {
+        return connect_();
+    } catch (...) {
+        const std::lock_guard lock(mutex_);
+        if (leaving_)
+            out_of_reach_ = std::current_exception();
+        throw;
+    }
+}
+
+// PQcancel waits for the server without a bound. So it has a thread that nobody waits for.
+std::future<void> database::send_stop(std::shared_ptr<PGcancel> to) {
+    std::promise<void> arrived;
+    auto result = arrived.get_future();
+    try {
+        start_thread([to = std::move(to), arrived = std::move(arrived)]() mutable {
+            char problem[256];
+            PQcancel(to.get(), problem, sizeof problem); // where it fails, patience ends
+            arrived.set_value();
+        }).detach();
+    } catch (const std::system_error&) { // no thread now: the next try is soon
+    }
+    return result;
+}
+
 // Stops what was asked to stop, and what runs for too long.
 void database::watch() {
     std::unique_lock lock(mutex_);
     while (!closing_) {
         auto next = steady_clock::time_point::max();
-        lane* to_stop = nullptr;
         for (auto& worker : lanes_) {
             if (!worker->current)
                 continue;
@@ -174,24 +221,15 @@ void database::watch() {
                 }
                 if (now >= worker->given_up)
                     worker->connection->abandon();
-                else if (now >= worker->deadline)
-                    to_stop = worker.get();
+                else if (now >= worker->deadline && (!worker->stop.valid() || is_ready(worker->stop)))
+                    // Sent again until it hits: the first may arrive between two statements.
+                    worker->stop = send_stop(worker->stopper);
                 if (now >= worker->deadline)
                     worker->deadline = now + between_stops;
             }
             next = std::min(next, worker->deadline);
         }
-        if (to_stop) {
-            // Sent again until it hits: the first may arrive between two statements.
-            const auto stopper = to_stop->connection->stopper();
-            to_stop->stopping = true;
-            lock.unlock();
-            char problem[256];
-            PQcancel(stopper.get(), problem, sizeof problem); // where it fails, patience ends
-            lock.lock();
-            to_stop->stopping = false;
-            stop_arrived_.notify_all();
-        } else if (next == steady_clock::time_point::max()) {
+        if (next == steady_clock::time_point::max()) {
             watched_.wait(lock);
         } else {
             watched_.wait_until(lock, next);

@@ -123,7 +123,7 @@ std::string error_result(std::string_view what, const call_error& error, std::st
         shown["detail"] = error.detail;
     if (!error.hint.empty())
         shown["hint"] = error.hint;
-    const auto data = shown.dump();
+    const auto data = shown.dump(-1, ' ', false, json::error_handler_t::replace);
     return members(fenced(what, data), nullptr, true, joined("\"sor/error\":" + data, meta));
 }
 

@@ -18,6 +18,9 @@ namespace {
 
 using std::chrono::steady_clock;
 
+// What a client gets to take its answers when the server ends.
+constexpr std::chrono::seconds last_patience{2};
+
 [[noreturn]] void fail(const std::string& what) {
     throw failure(exit_status::unavailable, what, std::strerror(errno));
 }
@@ -56,18 +59,22 @@ public:
             throw failure(exit_status::try_again, "another server has the socket", path,
                           "Stop it, or choose another path.");
         }
+        const bool dead = errno == ECONNREFUSED; // its server was killed
         struct stat status {};
         if (lstat(path.c_str(), &status) == 0 && !S_ISSOCK(status.st_mode))
             throw failure(exit_status::usage, "the path of the socket is taken by something else", path);
-        unlink(path.c_str()); // of a server that was killed
+        if (dead)
+            unlink(path.c_str());
         descriptor_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (descriptor_ < 0 || bind(descriptor_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-            chmod(path.c_str(), 0666) != 0 || listen(descriptor_, SOMAXCONN) != 0)
+            chmod(path.c_str(), 0666) != 0 || listen(descriptor_, SOMAXCONN) != 0 || lstat(path.c_str(), &file_) != 0)
             fail("could not listen on \"" + path + "\"");
     }
     ~listener() {
         close(descriptor_);
-        unlink(path_.c_str());
+        struct stat status {};
+        if (lstat(path_.c_str(), &status) == 0 && status.st_dev == file_.st_dev && status.st_ino == file_.st_ino)
+            unlink(path_.c_str()); // not that of another server, if somebody removed this one's
     }
     listener(const listener&) = delete;
     listener& operator=(const listener&) = delete;
@@ -76,6 +83,7 @@ public:
 
 private:
     const std::string path_;
+    struct stat file_ {};
     int descriptor_ = -1;
 };
 
@@ -100,11 +108,13 @@ public:
         auto due = steady_clock::time_point::max();
         for (const auto& channel : channels_) {
             channel->add_to(entries_);
-            due = std::min(due, channel->client().due());
+            due = std::min(due, stopping_ && channel->client().over() ? give_up_ : channel->client().due());
         }
         poll(entries_.data(), entries_.size(), wait_until(due));
         if (!stopping_ && stop::requested()) {
             stopping_ = true;
+            give_up_ = steady_clock::now() + last_patience;
+            shared_.data.leave();
             for (const auto& channel : channels_)
                 channel->client().end(session::ending::left);
         }
@@ -119,6 +129,8 @@ public:
         shared_.data.run_finished();
         for (auto one = channels_.begin(); one != channels_.end();) {
             (*one)->client().tick();
+            if (stopping_ && (*one)->client().over() && steady_clock::now() >= give_up_)
+                (*one)->lost();
             if (!(*one)->over()) {
                 ++one;
                 continue;
@@ -141,6 +153,7 @@ private:
     std::list<std::unique_ptr<channel>> channels_;
     std::vector<pollfd> entries_;
     bool stopping_ = false, ended_well_ = true;
+    steady_clock::time_point give_up_; // once stopping
 };
 
 std::vector<identity> identities_of(uid_t uid, const mcp_settings& settings) {
@@ -164,8 +177,8 @@ void accept_client(int listening, services& shared, loop& clients) {
     auto allowed = identities_of(peer.uid, shared.settings);
     if (allowed.empty()) {
         const auto who = "uid " + std::to_string(peer.uid);
-        shared.log.warning("refused a connection of " + who, "Process " + std::to_string(peer.pid) + ".",
-                           "[[mcp.peers]] of the settings names the accounts that may connect.");
+        shared.warn("refused a connection of " + who, "Process " + std::to_string(peer.pid) + ".",
+                    "[[mcp.peers]] of the settings names the accounts that may connect.");
         const auto line =
             error_line({}, error_code::invalid_request, "Invalid request: " + who + " is not served here") + "\n";
         send(descriptor, line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -186,19 +199,24 @@ exit_status serve_stdio(services& shared, const identity& who) {
 }
 
 exit_status serve_socket(services& shared, const std::string& path) {
-    // A descriptor for each client.
+    // A descriptor for each client, besides those of its own.
     rlimit files{};
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);
     }
+    const auto own = 64 + static_cast<std::size_t>(shared.settings.connections);
+    if (files.rlim_cur <= own)
+        throw failure(exit_status::unavailable, "too few files may be open at once to serve anybody",
+                      "They are " + std::to_string(files.rlim_cur) + ".",
+                      "Raise the limit: ulimit -n, or LimitNOFILE=.");
     const listener socket(path);
     shared.log.info("serving on " + path);
     loop clients(shared);
     while (!clients.stopping() || !clients.empty()) {
         const auto before = clients.size();
         // Where descriptors run out, who waits is served when somebody leaves.
-        const bool room = before + 64 < files.rlim_cur;
+        const bool room = before + own < files.rlim_cur;
         if (clients.once(clients.stopping() || !room ? -1 : socket.descriptor()))
             accept_client(socket.descriptor(), shared, clients);
     }
@@ -247,7 +265,8 @@ exit_status carry(const std::string& path, const std::string& hello, logger& log
     for (;;) {
         pollfd entries[4] = {{stop::descriptor(), POLLIN, 0},
                              {up.ended || !up.bytes.empty() ? -1 : up.from, POLLIN, 0},
-                             {server, 0, 0},
+                             // -1 while nothing is wanted of it: an end that was closed is ready for ever
+                             {up.bytes.empty() && !down.bytes.empty() ? -1 : server, 0, 0},
                              {STDOUT_FILENO, static_cast<short>(down.bytes.empty() ? 0 : POLLOUT), 0}};
         entries[2].events = static_cast<short>((down.bytes.empty() ? POLLIN : 0) | (up.bytes.empty() ? 0 : POLLOUT));
         poll(entries, 4, -1);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <utility>
 #include <uuid/uuid.h>
 #include "json_text.hpp"
 #include "mcp/schema.hpp"
@@ -29,6 +30,7 @@ constexpr std::chrono::seconds between_progress{1};
 constexpr std::size_t deepest = 64; // levels of JSON
 constexpr std::size_t longest_name = 200;
 constexpr std::size_t longest_client_info = 2000;
+constexpr double most_warnings = 600; // a minute
 
 constexpr const char* server_info = R"({"name":"sor","title":"System of record","version":")" SOR_VERSION R"("})";
 constexpr const char* capabilities = R"({"tools":{}})";
@@ -106,16 +108,33 @@ void services::keep(const identity& who, known_user user) {
     users_[{who.tenant, who.on_behalf_of}] = std::move(user);
 }
 
+bool services::call_budget::take(double a_minute) {
+    const auto now = steady_clock::now();
+    const std::chrono::duration<double, std::ratio<60>> minutes = now - at;
+    calls = std::min(a_minute, calls + minutes.count() * a_minute);
+    at = now;
+    if (calls < 1)
+        return false;
+    calls -= 1;
+    return true;
+}
+
 bool services::allow_call(const resolved_identity& who) {
     const double most = settings.calls_per_minute;
-    const auto now = steady_clock::now();
-    auto& budget = budgets_.try_emplace(key_of(who), most, now).first->second;
-    const std::chrono::duration<double, std::ratio<60>> minutes = now - budget.at;
-    budget = {std::min(most, budget.calls + minutes.count() * most), now};
-    if (budget.calls < 1)
-        return false;
-    budget.calls -= 1;
-    return true;
+    return budgets_.try_emplace(key_of(who), most, steady_clock::now()).first->second.take(most);
+}
+
+void services::warn(const std::string& message, const std::string& detail, const std::string& hint) {
+    if (!warnings_)
+        warnings_ = {most_warnings, steady_clock::now()};
+    if (!warnings_->take(most_warnings)) {
+        ++unsaid_;
+        return;
+    }
+    if (unsaid_ > 0)
+        log.warning(std::to_string(unsaid_) + " warnings about clients were left out, they were too many");
+    unsaid_ = 0;
+    log.warning(message, detail, hint);
 }
 
 services::known_user read_user(db::connection& connection, const identity& who) {
@@ -136,6 +155,8 @@ session::session(services& shared, std::vector<identity> allowed, bool chooses, 
 // ---------------------------------------------------------------- messages
 
 void session::receive(std::string_view line) {
+    if (ending_)
+        return;
     const auto incoming = parse_message(line, deepest);
     switch (incoming.is) {
     case message::kind::invalid:
@@ -156,6 +177,8 @@ void session::receive(std::string_view line) {
 }
 
 void session::overlong() {
+    if (ending_)
+        return;
     answer_error({}, invalid_request,
                  "Invalid request: the line is longer than " + std::to_string(shared_.settings.max_line) + " bytes");
 }
@@ -225,7 +248,8 @@ void session::note_client(const json& info) {
     if (!info.is_object())
         return;
     auto text = info.dump();
-    client_ = text.size() <= longest_client_info ? std::move(text) : "{}";
+    // What the database cannot store must not keep it from recording the run.
+    client_ = text.size() <= longest_client_info && text.find("\\u0000") == text.npos ? std::move(text) : "{}";
 }
 
 void session::initialize(const message& incoming) {
@@ -319,9 +343,10 @@ bool session::check_call(pending& call) {
     const auto* tool = user.tools->find(call.tool);
     if (!tool) {
         ++shared_.unknown_tools;
-        shared_.log.warning("refused a call of the unknown tool " + json_quote(excerpt(call.tool, longest_name)),
-                            "It is call " + std::to_string(shared_.unknown_tools) +
-                                " of a tool that does not exist. The database was not asked.");
+        // In ASCII: the name is the client's, and the log is read on terminals.
+        shared_.warn("refused a call of the unknown tool " + json(excerpt(call.tool, longest_name)).dump(-1, ' ', true),
+                     "It is call " + std::to_string(shared_.unknown_tools) +
+                         " of a tool that does not exist. The database was not asked.");
         answer_error(call.id, invalid_params, "Unknown tool: " + excerpt(call.tool, longest_name));
         return false;
     }
@@ -370,8 +395,7 @@ void session::cancel(const json& params) {
                                      [&](const auto& request) { return request->id == key; });
     if (queued != waiting_.end()) {
         in_flight_.erase(key);
-        bytes_waiting_ -= (*queued)->arguments.size();
-        waiting_.erase(queued);
+        take_waiting(queued);
     } else if (current_ && current_->id == key && !current_->cancelled) {
         // What its statement did by then is rolled back, unless it was committed already; then it is in the journal.
         current_->cancelled = true;
@@ -382,7 +406,7 @@ void session::cancel(const json& params) {
 
 // What `sor mcp --connect` was told on its command line. Names that were not allowed are refused with the first call.
 void session::choose_identity(const json& params) {
-    if (run_ || task_ || !chooses_)
+    if (task_ || run_ || !chooses_) // in this order: a task has the run to itself
         return;
     chooses_ = false;
     const auto tenant = text_member(params, "tenant"), user = text_member(params, "onBehalfOf"),
@@ -404,19 +428,30 @@ void session::enqueue(std::shared_ptr<pending> request) {
                                              : "Invalid request: this account may act for several users; start "
                                                "sor mcp --connect with --tenant, --on-behalf-of or --worker");
     in_flight_.insert(request->id);
-    bytes_waiting_ += request->arguments.size();
+    bytes_waiting_ += request->size();
     waiting_.push_back(std::move(request));
     go_on();
 }
 
-void session::run_task(std::function<void(db::connection&)> work, std::function<void(std::exception_ptr, bool)> done) {
+std::shared_ptr<session::pending> session::take_waiting(std::deque<std::shared_ptr<pending>>::iterator which) {
+    const auto request = std::move(*which);
+    waiting_.erase(which);
+    bytes_waiting_ -= request->size();
+    return request;
+}
+
+void session::run_task(std::function<void(db::connection&)> work, std::function<void(std::exception_ptr, bool)> done,
+                       bool urgent) {
     auto self = shared_from_this();
-    task_ = shared_.data.submit(std::move(work), [self, done = std::move(done)](std::exception_ptr error) {
-        const bool too_long = database::too_long(*self->task_);
-        self->task_ = nullptr;
-        done(error, too_long);
-        self->go_on();
-    });
+    task_ = shared_.data.submit(
+        std::move(work),
+        [self, done = std::move(done)](std::exception_ptr error) {
+            const bool too_long = database::too_long(*self->task_);
+            self->task_ = nullptr;
+            done(error, too_long);
+            self->go_on();
+        },
+        urgent);
 }
 
 void session::go_on() {
@@ -427,10 +462,9 @@ void session::go_on() {
             finish();
             continue;
         }
-        current_ = std::move(waiting_.front());
-        waiting_.pop_front();
-        const auto request = current_;
-        bytes_waiting_ -= request->arguments.size();
+        if (held_)
+            return;
+        const auto request = current_ = take_waiting(waiting_.begin());
         const auto* user = shared_.find(who());
         if (request->is_list || !user) {
             read_the_tools(request);
@@ -465,7 +499,7 @@ void session::read_the_tools(std::shared_ptr<pending> asking) {
                  else if (error)
                      answer_call(*asking, error, too_long);
                  else {
-                     bytes_waiting_ += asking->arguments.size();
+                     bytes_waiting_ += asking->size();
                      waiting_.push_front(asking);
                  }
              });
@@ -533,7 +567,13 @@ void session::make_turn(db::connection& connection, const std::string& turn_id) 
 }
 
 void session::close_turn(db::connection& connection) {
-    db::finish_turn(connection, run_->run, run_->turn, json{{"calls", run_->calls}}.dump());
+    try {
+        db::finish_turn(connection, run_->run, run_->turn, json{{"calls", run_->calls}}.dump());
+    } catch (const db::sql_error& error) {
+        // It is closed already: by this very call, on a connection that broke before the answer came.
+        if (error.sqlstate() != "SR010")
+            throw;
+    }
     run_->turn = 0;
 }
 
@@ -555,6 +595,8 @@ std::chrono::steady_clock::time_point session::due() const {
 }
 
 void session::tick() {
+    if (!waiting_.empty())
+        go_on();
     const auto now = steady_clock::now();
     if (ended_ || now < due())
         return;
@@ -579,7 +621,8 @@ void session::tick() {
                 run_->turn = 0; // the next call's begin_turn opens it again
             if (error)
                 log_error(error);
-        });
+        },
+        !pause); // a lease does not wait for the calls of others
 }
 
 void session::end(ending how) {
@@ -602,14 +645,19 @@ void session::finish() {
         return;
     }
     run_task(
-        [this, how = *ending_](db::connection& connection) {
-            if (how == ending::left) {
-                db::leave_run(connection, run_->run);
-                return;
+        [this, how = *ending_, again = false](db::connection& connection) mutable {
+            const bool repeated = std::exchange(again, true);
+            try {
+                if (how == ending::left)
+                    return db::leave_run(connection, run_->run);
+                if (run_->turn != 0)
+                    close_turn(connection);
+                db::finish_run(connection, run_->run, "succeeded", std::nullopt);
+            } catch (const db::sql_error& error) {
+                // Done already, on a connection that broke before the answer came.
+                if (!repeated || error.sqlstate() != (how == ending::left ? "SR007" : "SR010"))
+                    throw;
             }
-            if (run_->turn != 0)
-                close_turn(connection);
-            db::finish_run(connection, run_->run, "succeeded", std::nullopt);
         },
         [this](std::exception_ptr error, bool) {
             ended_ = true;
@@ -661,8 +709,18 @@ void session::answer_call(pending& request, std::exception_ptr error, bool too_l
         return;
     }
     if (!error) {
-        return answer(request, call_result(request.tool, read_answer(request.answer), shared_.settings.max_result,
-                                           meta(request.modern)));
+        std::string result;
+        try {
+            result = call_result(request.tool, read_answer(request.answer), shared_.settings.max_result,
+                                 meta(request.modern));
+        } catch (const std::exception& unreadable) { // a number beyond what JSON readers hold
+            log_error(std::current_exception());
+            result =
+                error_result("The call is recorded, but what it answered cannot be handed out. Ask for less of it.",
+                             {"22003", "the answer holds a value that is no number for a reader of JSON", {}, {}},
+                             meta(request.modern));
+        }
+        return answer(request, std::move(result));
     }
     const auto [what, said] = explain(error, too_long);
     if (request.is_list) {
@@ -680,7 +738,7 @@ std::pair<std::string, call_error> session::explain(std::exception_ptr error, bo
     } catch (const db::sql_error& failed) {
         const auto& state = failed.sqlstate();
         const auto kind = state.substr(0, 2);
-        if (too_long)
+        if (too_long && state == "57014")
             return {"Stopped: the call took too long. Nothing was done.",
                     {"57014",
                      "the call took longer than " + std::to_string(shared_.settings.statement_timeout_seconds) + " s",
@@ -698,8 +756,11 @@ std::pair<std::string, call_error> session::explain(std::exception_ptr error, bo
             "The database is not available now, and it is not known whether the call took effect. Repeat it with "
             "the same request_id and the same arguments: it then takes effect once.",
             {state, "the database is not available", {}, "Try again in a while; the operator's log has the cause."}};
-    } catch (const failure&) { // of the login, or of names in the settings: nothing that a Worker could mend
+    } catch (const failure& failed) { // of the login, or of names in the settings: nothing that a Worker could mend
         log_error(error);
+        if (failed.code() == exit_status::try_again)
+            return {"The database is not available now. Nothing was done.",
+                    {"08001", "the database is not available", {}, "Repeat the call in a while."}};
         return {"Refused, and nothing was done.",
                 {"SR002",
                  "this Worker may not act now: its login, tenant or user is refused",
@@ -725,7 +786,7 @@ void session::log_error(std::exception_ptr error) {
 // Halves what is left each time, since nobody knows how long the database takes: 0, 1/2, 3/4 … The answer is the end of
 // it: a client that reads a last notification together with the answer takes it for one of a call that is over.
 void session::report_progress(pending& request) {
-    if (request.progress_token.empty() || request.cancelled)
+    if (request.progress_token.empty() || request.cancelled || held_)
         return;
     const double progress = 1 - std::ldexp(1.0, -std::min(request.progress++, 50));
     send_(notification_line("notifications/progress", "{\"progressToken\":" + request.progress_token +

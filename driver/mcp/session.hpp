@@ -53,13 +53,21 @@ public:
 
     std::uint64_t unknown_tools = 0; // calls of tools that do not exist
 
+    // A warning about what a client did. Clients must not fill the disk: past some hundred a minute they are counted
+    // alone.
+    void warn(const std::string& message, const std::string& detail, const std::string& hint = {});
+
 private:
     struct call_budget {
         double calls;
         std::chrono::steady_clock::time_point at;
+
+        bool take(double a_minute);
     };
     std::map<std::pair<std::string, std::string>, known_user> users_; // by the names of tenant and user
     std::map<std::string, call_budget> budgets_;                      // by the user's id
+    std::optional<call_budget> warnings_;
+    std::uint64_t unsaid_ = 0;
 };
 
 // Looks the names up, and the tools. Throws failure (refused) when the login was not granted them, or several fit.
@@ -77,7 +85,7 @@ public:
     void receive(std::string_view line);
     // A message that was longer than the limit and is gone.
     void overlong();
-    // To be called when due() has come: heartbeats, turns that have ended, progress.
+    // To be called when due() has come: heartbeats, turns that have ended, progress; and after hold(false).
     void tick();
     std::chrono::steady_clock::time_point due() const;
 
@@ -88,6 +96,9 @@ public:
     bool over() const { return ended_; }
     // Whether the run could be ended as it should.
     bool ended_well() const { return ended_well_; }
+
+    // While it is held no request is begun: its client does not take the answers that it has.
+    void hold(bool held) { held_ = held; }
 
     std::size_t requests_in_flight() const { return in_flight_.size(); }
     std::size_t bytes_waiting() const { return bytes_waiting_; }
@@ -109,6 +120,12 @@ private:
         std::string nul_at;    // where a string has U+0000
         std::string answer;    // of the gateway
         bool checked = false;  // against the tools, which have to be read first
+
+        // What it holds while it waits, about.
+        std::size_t size() const {
+            return 2 * id.size() + progress_token.size() + cursor.size() + tool.size() + turn_id.size() +
+                   arguments.size() * (values.is_null() ? 1 : 10);
+        }
     };
     struct open_run {
         db::run run;
@@ -136,7 +153,9 @@ private:
     void enqueue(std::shared_ptr<pending> request);
     void go_on();
     // `done` gets the error, if any, and whether it is that the task took too long.
-    void run_task(std::function<void(db::connection&)> work, std::function<void(std::exception_ptr, bool)> done);
+    void run_task(std::function<void(db::connection&)> work, std::function<void(std::exception_ptr, bool)> done,
+                  bool urgent = false);
+    std::shared_ptr<pending> take_waiting(std::deque<std::shared_ptr<pending>>::iterator which);
     void read_the_tools(std::shared_ptr<pending> asking);
     void perform(db::connection& connection, pending& call, const resolved_identity& ids, const identity& who,
                  const std::string& input);
@@ -165,10 +184,10 @@ private:
     bool initialized_ = false;
     std::string client_ = "{}"; // clientInfo as given
 
-    std::set<std::string> in_flight_; // ids of requests without an answer
+    std::set<std::string> in_flight_;     // ids of requests without an answer
     std::set<std::string> subscriptions_; // ids of subscriptions/listen, each in flight until it is cancelled
     std::deque<std::shared_ptr<pending>> waiting_;
-    std::size_t bytes_waiting_ = 0; // of their arguments
+    std::size_t bytes_waiting_ = 0; // of these
     std::shared_ptr<pending> current_;
     std::shared_ptr<database::job> task_; // one at a time: the calls of a run would wait for its row anyway
 
@@ -176,7 +195,7 @@ private:
 
     std::chrono::steady_clock::time_point last_call_, renewed_, progress_due_;
     std::optional<ending> ending_;
-    bool ended_ = false, ended_well_ = true;
+    bool held_ = false, ended_ = false, ended_well_ = true;
 };
 
 } // namespace sor::mcp
