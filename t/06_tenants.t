@@ -115,4 +115,24 @@ is($world->sql("SELECT t.name, count(*) FROM sor.tenants t JOIN reconciler.expen
 	JOIN reconciler.pending_transactions p ON (p.tenant_id, p.id) = (e.tenant_id, e.transaction_id) WHERE statement = '3' GROUP BY 1 ORDER BY 1"),
 	"Alice|10\nBob|10", 'the driver works through PgBouncer');
 is($world->sql('SELECT count(*) FROM sor.outbox WHERE status <> \'dispatched\''), '0', 'and relays all');
+
+# two tenants over MCP, their calls in turns
+my @clients = map { { who => $_, run => $world->start_sor([ 'mcp', '--dbname', "host=$host port=$port dbname=reconciler user=reconciler_worker",
+	'--tenant', $_, '--on-behalf-of', 'bookkeeper@expenses.example' ]) } } qw(Alice Bob);
+my $strangers = 0;
+for my $round (1 .. 5)
+{
+	for my $client (@clients)
+	{
+		my $run = $client->{run};
+		$run->{in} .= qq({"jsonrpc": "2.0", "id": $round, "method": "tools/call", "params": {"name": "read", "arguments": {"from": "expenses"},
+			"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}}}) =~ s/\n\s*//r . "\n";
+		$run->{h}->pump until $run->{out} =~ /\n/ || !$run->{h}->pumpable;
+		my $rows = decode_json($run->{out})->{result}{structuredContent}{rows} // [];
+		$run->{out} = '';
+		$strangers += !@$rows + grep { $_->{tenant_id} ne $id{ $client->{who} } } @$rows;
+	}
+}
+is($strangers, 0, 'over MCP each reads its own rows');
+is($world->finish($_->{run})->{rc}, 0, "the session of $_->{who} ends well") for @clients;
 done_testing;
