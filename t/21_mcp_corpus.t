@@ -72,6 +72,7 @@ sub take
 		my $line = substr $client->{run}{out}, $client->{at}, $end - $client->{at};
 		$client->{at} = $end + 1;
 		my $answer = eval { $json->decode($line) };
+		next if ref $answer eq 'HASH' && ($answer->{method} // '') eq 'notifications/subscriptions/acknowledged';
 		unless (ref $answer eq 'HASH' && ($answer->{jsonrpc} // '') eq '2.0' && (exists $answer->{result} xor exists $answer->{error}))
 		{
 			fail('each line is an answer');
@@ -314,6 +315,36 @@ is($world->sql("SELECT count(*) FROM sor.runs WHERE worker LIKE 'cut %' AND stat
 	is($bytes, $all, "a slow client gets all its $pings answers") or diag($err);
 	cmp_ok($memory, '<', 40 * 1024, "which are not held: $memory kB");
 	is($h->full_result(0), 0, 'and the server ends well');
+}
+{
+	# Calls that wait while the database is busy: what they hold is bounded, ids included, and each is answered.
+	my $holder = $world->session($world->superuser);
+	$holder->query_safe('BEGIN; LOCK TABLE reconciler.expenses');
+	my ($calls, $most) = (300, 60 * 1024);
+	my $line = encode_line({ jsonrpc => '2.0', id => 'ID ' . 'i' x 200_000, method => 'tools/call', params => { name => 'read', arguments => { from => 'expenses' }, _meta => modern_meta() } });
+	my $writer = spew($world->dir . '/writer', "my \$line = <<'END';\n${line}END\nfor my \$n (1 .. $calls) { print \$line =~ s/ID/\$n/r }\n");
+	my $run = $world->start_sor(mcp_args('--worker', 'queue'), under => [ 'bash', '-c', 'exec "$@" < <(perl "$0")', $writer ]);
+	my ($memory, $since) = (0, time);
+	poll_until('it takes no more', sub {
+		$run->{h}->pump_nb;
+		my $now = memory($run);
+		($memory, $since) = ($now, time) if $now != $memory;
+		return time - $since > 2;
+	});
+	cmp_ok($memory, '<', $most, "$calls calls with ids of 200 kB wait outside: $memory kB");
+	$holder->query_safe('COMMIT');
+	$holder->quit;
+	my $r = $world->finish($run);
+	is("$r->{rc}/$r->{signal}", '0/0', 'and the server ends well') or diag($r->{err});
+	is(scalar(() = $r->{out} =~ /"isError":false/g), $calls, 'each of them is answered');
+}
+{
+	# More subscriptions than there is room for requests.
+	my $client = start_client('--worker', 'subscriber');
+	send_bytes($client, join '', map { encode_line({ jsonrpc => '2.0', id => "listen $_", method => 'subscriptions/listen', params => { notifications => {}, _meta => modern_meta() } }) } 1 .. 1500);
+	ok(serves($client), 'a client with 1,500 subscriptions is served') or diag(scalar @{ $client->{answers} });
+	cmp_ok(scalar(grep { $_->{error} } @{ $client->{answers} }), '>=', 1000, 'most of them are refused');
+	finish($client);
 }
 for my $signal (qw(TERM INT HUP))
 {

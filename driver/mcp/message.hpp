@@ -19,8 +19,7 @@ constexpr int unsupported_version = -32022;
 struct message {
     enum class kind { request, notification, response, invalid };
     kind is = kind::invalid;
-    std::string
-        id; // the id as JSON text, to be echoed; one spelling for equal strings; empty: none, or it could not be read
+    std::string id; // as JSON text, to be echoed; equal strings are spelled alike; empty: none, or none could be read
     std::string method;
     nlohmann::json params = nlohmann::json::object(); // without "arguments"
     std::string arguments;          // JSON text of params.arguments, numbers spelled as they came; empty when absent

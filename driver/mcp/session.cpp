@@ -29,6 +29,7 @@ constexpr std::chrono::seconds pause_between_turns{1};
 constexpr std::chrono::seconds between_progress{1};
 constexpr std::size_t deepest = 64; // levels of JSON
 constexpr std::size_t longest_name = 200;
+constexpr std::size_t most_subscriptions = 100;
 constexpr std::size_t longest_client_info = 2000;
 constexpr double most_warnings = 600; // a minute
 
@@ -285,6 +286,11 @@ void session::listen(const message& incoming) {
     const auto wanted = incoming.params.find("notifications");
     if (wanted == incoming.params.end() || !wanted->is_object())
         return answer_error(incoming.id, invalid_params, "Invalid params: notifications must be an object");
+    // They stay open, and so would fill the room for calls.
+    if (subscriptions_.size() == most_subscriptions || incoming.id.size() > longest_name)
+        return answer_error(incoming.id, invalid_request,
+                            "Invalid request: at most " + std::to_string(most_subscriptions) +
+                                " subscriptions, with ids of at most " + std::to_string(longest_name) + " bytes");
     in_flight_.insert(incoming.id);
     subscriptions_.insert(incoming.id);
     send_(notification_line("notifications/subscriptions/acknowledged",
@@ -391,8 +397,8 @@ void session::cancel(const json& params) {
     const auto key = id->dump();
     if (std::erase_if(subscriptions_, [&](const auto& one) { return one == key; }) > 0)
         in_flight_.erase(key);
-    const auto queued = std::find_if(waiting_.begin(), waiting_.end(),
-                                     [&](const auto& request) { return request->id == key; });
+    const auto queued =
+        std::find_if(waiting_.begin(), waiting_.end(), [&](const auto& request) { return request->id == key; });
     if (queued != waiting_.end()) {
         in_flight_.erase(key);
         take_waiting(queued);
