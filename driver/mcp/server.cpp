@@ -177,8 +177,9 @@ void accept_client(int listening, services& shared, loop& clients) {
     auto allowed = identities_of(peer.uid, shared.settings);
     if (allowed.empty()) {
         const auto who = "uid " + std::to_string(peer.uid);
-        shared.warn("refused a connection of " + who, "Process " + std::to_string(peer.pid) + ".",
-                    "[[mcp.peers]] of the settings names the accounts that may connect.");
+        if (shared.may_log())
+            shared.log.warning("refused a connection of " + who, "Process " + std::to_string(peer.pid) + ".",
+                               "[[mcp.peers]] of the settings names the accounts that may connect.");
         const auto line =
             error_line({}, error_code::invalid_request, "Invalid request: " + who + " is not served here") + "\n";
         send(descriptor, line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -31,7 +31,7 @@ constexpr std::size_t deepest = 64; // levels of JSON
 constexpr std::size_t longest_name = 200;
 constexpr std::size_t most_subscriptions = 100;
 constexpr std::size_t longest_client_info = 2000;
-constexpr double most_warnings = 600; // a minute
+constexpr double most_logged = 600; // messages a minute
 
 constexpr const char* server_info = R"({"name":"sor","title":"System of record","version":")" SOR_VERSION R"("})";
 constexpr const char* capabilities = R"({"tools":{}})";
@@ -125,17 +125,17 @@ bool services::allow_call(const resolved_identity& who) {
     return budgets_.try_emplace(key_of(who), most, steady_clock::now()).first->second.take(most);
 }
 
-void services::warn(const std::string& message, const std::string& detail, const std::string& hint) {
-    if (!warnings_)
-        warnings_ = {most_warnings, steady_clock::now()};
-    if (!warnings_->take(most_warnings)) {
+bool services::may_log() {
+    if (!lines_)
+        lines_ = {most_logged, steady_clock::now()};
+    if (!lines_->take(most_logged)) {
         ++unsaid_;
-        return;
+        return false;
     }
     if (unsaid_ > 0)
-        log.warning(std::to_string(unsaid_) + " warnings about clients were left out, they were too many");
+        log.warning(std::to_string(unsaid_) + " messages about clients were left out, they were too many");
     unsaid_ = 0;
-    log.warning(message, detail, hint);
+    return true;
 }
 
 services::known_user read_user(db::connection& connection, const identity& who) {
@@ -350,9 +350,11 @@ bool session::check_call(pending& call) {
     if (!tool) {
         ++shared_.unknown_tools;
         // In ASCII: the name is the client's, and the log is read on terminals.
-        shared_.warn("refused a call of the unknown tool " + json(excerpt(call.tool, longest_name)).dump(-1, ' ', true),
-                     "It is call " + std::to_string(shared_.unknown_tools) +
-                         " of a tool that does not exist. The database was not asked.");
+        if (shared_.may_log())
+            shared_.log.warning("refused a call of the unknown tool " +
+                                    json(excerpt(call.tool, longest_name)).dump(-1, ' ', true),
+                                "It is call " + std::to_string(shared_.unknown_tools) +
+                                    " of a tool that does not exist. The database was not asked.");
         answer_error(call.id, invalid_params, "Unknown tool: " + excerpt(call.tool, longest_name));
         return false;
     }
@@ -461,33 +463,42 @@ void session::run_task(std::function<void(db::connection&)> work, std::function<
 }
 
 void session::go_on() {
-    while (!task_ && !ended_) {
-        if (waiting_.empty()) {
-            if (!ending_)
-                return;
-            finish();
-            continue;
-        }
-        if (held_)
-            return;
-        const auto request = current_ = take_waiting(waiting_.begin());
-        const auto* user = shared_.find(who());
-        if (request->is_list || !user) {
-            read_the_tools(request);
-        } else if (request->checked || check_call(*request)) {
-            progress_due_ = steady_clock::now() + between_progress;
-            report_progress(*request);
-            run_task([this, request, ids = user->ids, who = who(), input = "{\"client\":" + client_ + "}"](
-                         db::connection& connection) { perform(connection, *request, ids, who, input); },
-                     [this, request](std::exception_ptr error, bool too_long) {
-                         current_ = nullptr;
-                         last_call_ = steady_clock::now();
-                         answer_call(*request, error, too_long);
-                     });
-        } else {
-            current_ = nullptr;
-        }
+    if (going_on_) // a client that is lost while it is told something ends the session from within
+        return;
+    going_on_ = true;
+    while (!task_ && !ended_ && begin_next()) {
     }
+    going_on_ = false;
+}
+
+// False: there is nothing to begin.
+bool session::begin_next() {
+    if (waiting_.empty()) {
+        if (!ending_)
+            return false;
+        finish();
+        return true;
+    }
+    if (held_)
+        return false;
+    const auto request = current_ = take_waiting(waiting_.begin());
+    const auto* user = shared_.find(who());
+    if (request->is_list || !user) {
+        read_the_tools(request);
+    } else if (request->checked || check_call(*request)) {
+        progress_due_ = steady_clock::now() + between_progress;
+        report_progress(*request);
+        run_task([this, request, ids = user->ids, who = who(), input = "{\"client\":" + client_ + "}"](
+                     db::connection& connection) { perform(connection, *request, ids, who, input); },
+                 [this, request](std::exception_ptr error, bool too_long) {
+                     current_ = nullptr;
+                     last_call_ = steady_clock::now();
+                     answer_call(*request, error, too_long);
+                 });
+    } else {
+        current_ = nullptr;
+    }
+    return true;
 }
 
 // Anew for each tools/list; for a call only when they were never read.
@@ -780,6 +791,8 @@ std::pair<std::string, call_error> session::explain(std::exception_ptr error, bo
 }
 
 void session::log_error(std::exception_ptr error) {
+    if (!shared_.may_log())
+        return;
     try {
         std::rethrow_exception(error);
     } catch (const failure& failed) {

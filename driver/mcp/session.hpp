@@ -53,9 +53,9 @@ public:
 
     std::uint64_t unknown_tools = 0; // calls of tools that do not exist
 
-    // A warning about what a client did. Clients must not fill the disk: past some hundred a minute they are counted
-    // alone.
-    void warn(const std::string& message, const std::string& detail, const std::string& hint = {});
+    // Whether what a client brought about may be logged. Clients must not fill the disk: past some hundred a minute it
+    // is counted alone.
+    bool may_log();
 
 private:
     struct call_budget {
@@ -66,7 +66,7 @@ private:
     };
     std::map<std::pair<std::string, std::string>, known_user> users_; // by the names of tenant and user
     std::map<std::string, call_budget> budgets_;                      // by the user's id
-    std::optional<call_budget> warnings_;
+    std::optional<call_budget> lines_;
     std::uint64_t unsaid_ = 0;
 };
 
@@ -152,6 +152,7 @@ private:
     bool check_call(pending& call); // false: answered
     void enqueue(std::shared_ptr<pending> request);
     void go_on();
+    bool begin_next();
     // `done` gets the error, if any, and whether it is that the task took too long.
     void run_task(std::function<void(db::connection&)> work, std::function<void(std::exception_ptr, bool)> done,
                   bool urgent = false);
@@ -195,7 +196,7 @@ private:
 
     std::chrono::steady_clock::time_point last_call_, renewed_, progress_due_;
     std::optional<ending> ending_;
-    bool held_ = false, ended_ = false, ended_well_ = true;
+    bool going_on_ = false, held_ = false, ended_ = false, ended_well_ = true;
 };
 
 } // namespace sor::mcp
