@@ -17,23 +17,18 @@ struct mcp_options {
 };
 
 constexpr const char* promises =
-    "Model Context Protocol, revisions 2026-07-28 and 2025-11-25 to 2024-11-05, one JSON message a line. A Worker gets "
-    "the "
-    "tools that\n"
-    "the user's role permits and nothing else; every call goes through sor.call_tool: journaled, idempotent, for one "
-    "user\n"
-    "of one tenant.\n\n"
-    "  sor mcp                    one client on standard input and output; the command line says for whom it acts\n"
-    "  sor mcp --socket PATH      serves the accounts that [[mcp.peers]] of the settings name, each for its user; run "
-    "it\n"
-    "                             under an account of its own: that is the boundary, for a Worker's process then has\n"
-    "                             neither the login nor a way to it\n"
-    "  sor mcp --connect PATH     what such a Worker's client starts: carries standard input and output there\n\n"
-    "The first call starts the run, or resumes the one that a crash left. End of input ends it; SIGTERM, or a client "
-    "that\n"
-    "was killed, leaves it to be resumed. Calls that carry one _meta \"sor/turn_id\", or that follow one another "
-    "within a\n"
-    "second, are a turn. The login may do nothing but call functions: any privilege beyond ends the command with 77.";
+    "Model Context Protocol, revisions 2026-07-28 and 2025-11-25 to 2024-11-05, one JSON message a line. A Worker\n"
+    "gets the tools that the user's role permits and nothing else; every call goes through sor.call_tool: journaled,\n"
+    "idempotent, for one user of one tenant.\n\n"
+    "  sor mcp                  one client on standard input and output; the command line says for whom it acts\n"
+    "  sor mcp --socket PATH    serves the accounts that [[mcp.peers]] of the settings name, each for its user; run\n"
+    "                           it under an account of its own: that is the boundary, for a Worker's process then\n"
+    "                           has neither the login nor a way to it\n"
+    "  sor mcp --connect PATH   what such a Worker's client starts: carries standard input and output there\n\n"
+    "The first call starts the run, or resumes the one that a crash left. End of input ends it; SIGTERM, or a client\n"
+    "that was killed, leaves it to be resumed. Calls that carry one _meta \"sor/turn_id\", or that follow one another\n"
+    "within a second, are a turn. The login may do nothing but call functions: any privilege beyond ends the command\n"
+    "with 77.";
 
 std::string account_name() {
     const auto* account = getpwuid(getuid());
@@ -118,7 +113,7 @@ exit_status run_server(mcp_options options, command_context& context) {
 void declare_mcp(CLI::App& app, common_options& common, chosen_command& chosen) {
     auto options = std::make_shared<mcp_options>();
     auto* command =
-        add_command(app, "mcp", "Serves a Worker its tools over the Model Context Protocol", promises, common);
+        add_command(app, "mcp", "Serve a Worker its tools over the Model Context Protocol", promises, common);
     command->remove_option(command->get_option("--allow-privileged-login"));
     auto* connect = command->add_option("--connect", options->connect, "Carry standard input and output to this socket")
                         ->type_name("PATH");
