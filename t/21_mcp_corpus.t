@@ -20,7 +20,7 @@ sub mcp_args
 my $initialize = encode_line({ jsonrpc => '2.0', id => 'init', method => 'initialize',
 	params => { protocolVersion => '2025-11-25', capabilities => {}, clientInfo => { name => 'corpus', version => '1' } } });
 my @cases = cases(glob "$ENV{SOR_TOP}/t/mcp/corpus/*.json");
-my $most_memory = 300 * 1024; # kB, for lines of at most 1 MiB
+my $most_memory = 80 * 1024; # kB, for lines of at most 1 MiB
 
 sub encode_line { return $json->encode($_[0]) . "\n" }
 

@@ -85,12 +85,15 @@ TEST(mcp_message_test, WhatIsNoJsonHasNoId) {
 }
 
 TEST(mcp_message_test, SaysBrieflyWhatIsNoJson) {
-    EXPECT_EQ(parsed("{\"a\":1e999}").problem, "the line is not valid JSON: at byte 10: number overflow parsing '1e999'");
-    EXPECT_EQ(parsed("[1,]").problem, "the line is not valid JSON: at byte 4: syntax error while parsing value - unexpected "
-                                      "']'; expected '[', '{', or a literal");
+    EXPECT_EQ(parsed("{\"a\":1e999}").problem,
+              "the line is not valid JSON: at byte 10: number overflow parsing '1e999'");
+    EXPECT_EQ(parsed("[1,]").problem,
+              "the line is not valid JSON: at byte 4: syntax error while parsing value - unexpected "
+              "']'; expected '[', '{', or a literal");
     const auto long_one = parsed("\"" + std::string(100000, 'x') + "\xff\"").problem;
-    EXPECT_EQ(long_one, "the line is not valid JSON: at byte 100002: syntax error while parsing value - invalid string: "
-                        "ill-formed UTF-8 byte");
+    EXPECT_EQ(long_one,
+              "the line is not valid JSON: at byte 100002: syntax error while parsing value - invalid string: "
+              "ill-formed UTF-8 byte");
 }
 
 TEST(mcp_message_test, WhatIsNoMessageKeepsAGoodId) {
