@@ -132,10 +132,11 @@ mcp_peer read_peer(const reader& reader, const toml::table& table) {
 }
 
 mcp_settings read_mcp(const reader& reader, const toml::table& table) {
-    reader.only(table,
-                {"connections", "calls_per_minute", "statement_timeout_seconds", "max_line", "max_result", "peers"});
+    reader.only(table, {"connections", "max_sessions", "calls_per_minute", "statement_timeout_seconds", "max_line",
+                        "max_result", "peers"});
     mcp_settings mcp;
     mcp.connections = static_cast<int>(reader.number(table, "connections", mcp.connections, 1, 100));
+    mcp.max_sessions = static_cast<int>(reader.number(table, "max_sessions", mcp.max_sessions, 1, 1000000));
     mcp.calls_per_minute =
         static_cast<int>(reader.number(table, "calls_per_minute", mcp.calls_per_minute, 1, 100000000));
     mcp.statement_timeout_seconds =

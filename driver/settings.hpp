@@ -39,6 +39,7 @@ struct mcp_peer {
 // [mcp]
 struct mcp_settings {
     int connections = 4;                // to the database, for all Workers together
+    int max_sessions = 2000;            // of one account at once
     int calls_per_minute = 60000;       // of one user
     int statement_timeout_seconds = 30; // of one call
     std::size_t max_line = 1 << 20;     // bytes of one message

@@ -391,7 +391,11 @@ select resumed, next_turn, run_token as new_token from sor.start_run(:a, 'left',
 select :'resumed' as resumed, :next_turn as next_turn, i ->> 'item_id' as item_id, i ->> 'attempt' as attempt
   from jsonb_array_elements(sor.call_tool(:a, null, :'run_id', :new_token, :turn, '00000000-0000-4000-8000-0000000c1a03', 'claim',
     '{"queue": "left", "limit": 3, "lease_seconds": 60}') #> '{result,items}') i order by 3;
+-- and a claim of nothing is no reason to hold the run any longer
+select sor.call_tool(:a, null, :'run_id', :new_token, :turn, '00000000-0000-4000-8000-0000000c1a04', 'claim',
+    '{"queue": "left", "lease_seconds": 3600}') -> 'result' as result;
 reset role;
+select lease_until < clock_timestamp() + interval '6 min' as soon_over from sor.runs where id = :'run_id';
 
 -- a table that is gone
 drop table claim_test.odd;

@@ -116,6 +116,16 @@ sleep 0.5;
 cmp_ok(end_of($server, 'a client that goes on calling'), '<', 20, 'soon');
 waitpid $chatter, 0;
 
+# Sessions without end ------------------------------------------------------------------------------------------------
+spew($settings, slurp($settings) =~ s/^connections = 2$/connections = 2\nmax_sessions = 3/mr);
+$server = serve();
+my @sessions = map { client() } 1 .. 3;
+is(error_of(ask($_, call('read', { from => 'expenses' }))), '', 'an account has the sessions it may have') for @sessions;
+like(answer(client())->{error}{message}, qr/too many sessions/, 'and no more');
+close shift @sessions;
+poll_until('the place of one that has left is free', sub { my $next = client(); send_all($next, request('server/discover')); answer($next)->{result} });
+end_of($server, 'with all sessions taken');
+
 # A database that stands still ----------------------------------------------------------------------------------------
 $server = serve();
 my @clients = map { client() } 1 .. 3;

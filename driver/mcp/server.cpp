@@ -92,9 +92,13 @@ class loop {
 public:
     explicit loop(services& shared) : shared_(shared) {}
 
-    void add(std::unique_ptr<channel> channel) { channels_.push_back(std::move(channel)); }
-    bool empty() const { return channels_.empty(); }
-    std::size_t size() const { return channels_.size(); }
+    void add(std::unique_ptr<channel> way, uid_t account) { clients_.push_back({std::move(way), account}); }
+    bool empty() const { return clients_.empty(); }
+    std::size_t size() const { return clients_.size(); }
+    auto sessions_of(uid_t account) const {
+        return std::count_if(clients_.begin(), clients_.end(),
+                             [account](const auto& one) { return one.account == account; });
+    }
     // Whether every run so far was ended as its client wanted.
     bool ended_well() const { return ended_well_; }
     bool stopping() const { return stopping_; }
@@ -106,7 +110,7 @@ public:
         entries_.push_back({shared_.data.descriptor(), POLLIN, 0});
         entries_.push_back({accepting, POLLIN, 0});
         auto due = steady_clock::time_point::max();
-        for (const auto& channel : channels_) {
+        for (const auto& [channel, account] : clients_) {
             channel->add_to(entries_);
             due = std::min(due, stopping_ && channel->client().over() ? give_up_ : channel->client().due());
         }
@@ -115,28 +119,29 @@ public:
             stopping_ = true;
             give_up_ = steady_clock::now() + last_patience;
             shared_.data.leave();
-            for (const auto& channel : channels_)
+            for (const auto& [channel, account] : clients_)
                 channel->client().end(session::ending::left);
         }
         auto entry = entries_.begin() + 3;
         std::vector<pollfd> scratch;
-        for (const auto& channel : channels_) {
+        for (const auto& [channel, account] : clients_) {
             scratch.clear();
             channel->add_to(scratch);
             channel->handle(&*entry);
             entry += static_cast<std::ptrdiff_t>(scratch.size());
         }
         shared_.data.run_finished();
-        for (auto one = channels_.begin(); one != channels_.end();) {
-            (*one)->client().tick();
-            if (stopping_ && (*one)->client().over() && steady_clock::now() >= give_up_)
-                (*one)->lost();
-            if (!(*one)->over()) {
+        for (auto one = clients_.begin(); one != clients_.end();) {
+            auto& channel = *one->way;
+            channel.client().tick();
+            if (stopping_ && channel.client().over() && steady_clock::now() >= give_up_)
+                channel.lost();
+            if (!channel.over()) {
                 ++one;
                 continue;
             }
-            ended_well_ = ended_well_ && (*one)->client().ended_well();
-            one = channels_.erase(one);
+            ended_well_ = ended_well_ && channel.client().ended_well();
+            one = clients_.erase(one);
         }
         return entries_[2].revents != 0;
     }
@@ -150,7 +155,11 @@ private:
     }
 
     services& shared_;
-    std::list<std::unique_ptr<channel>> channels_;
+    struct client {
+        std::unique_ptr<channel> way;
+        uid_t account;
+    };
+    std::list<client> clients_;
     std::vector<pollfd> entries_;
     bool stopping_ = false, ended_well_ = true;
     steady_clock::time_point give_up_; // once stopping
@@ -164,6 +173,16 @@ std::vector<identity> identities_of(uid_t uid, const mcp_settings& settings) {
     return found;
 }
 
+// Says why, and closes.
+void turn_away(int descriptor, services& shared, const std::string& answer, const std::string& message,
+               const std::string& detail, const std::string& hint) {
+    if (shared.may_log())
+        shared.log.warning(message, detail, hint);
+    const auto line = error_line({}, error_code::invalid_request, "Invalid request: " + answer) + "\n";
+    send(descriptor, line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    close(descriptor);
+}
+
 void accept_client(int listening, services& shared, loop& clients) {
     const int descriptor = accept4(listening, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (descriptor < 0)
@@ -174,26 +193,25 @@ void accept_client(int listening, services& shared, loop& clients) {
         close(descriptor);
         return;
     }
+    const auto who = "uid " + std::to_string(peer.uid);
     auto allowed = identities_of(peer.uid, shared.settings);
-    if (allowed.empty()) {
-        const auto who = "uid " + std::to_string(peer.uid);
-        if (shared.may_log())
-            shared.log.warning("refused a connection of " + who, "Process " + std::to_string(peer.pid) + ".",
-                               "[[mcp.peers]] of the settings names the accounts that may connect.");
-        const auto line =
-            error_line({}, error_code::invalid_request, "Invalid request: " + who + " is not served here") + "\n";
-        send(descriptor, line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-        close(descriptor);
-        return;
-    }
-    clients.add(std::make_unique<channel>(descriptor, descriptor, true, shared, std::move(allowed), true));
+    if (allowed.empty())
+        return turn_away(descriptor, shared, who + " is not served here", "refused a connection of " + who,
+                         "Process " + std::to_string(peer.pid) + ".",
+                         "[[mcp.peers]] of the settings names the accounts that may connect.");
+    if (clients.sessions_of(peer.uid) >= shared.settings.max_sessions)
+        return turn_away(descriptor, shared, who + " has too many sessions", "refused one more session of " + who,
+                         "It has " + std::to_string(shared.settings.max_sessions) + ".",
+                         "max_sessions of [mcp] in the settings bounds those of one account.");
+    clients.add(std::make_unique<channel>(descriptor, descriptor, true, shared, std::move(allowed), true), peer.uid);
 }
 
 } // namespace
 
 exit_status serve_stdio(services& shared, const identity& who) {
     loop clients(shared);
-    clients.add(std::make_unique<channel>(STDIN_FILENO, STDOUT_FILENO, false, shared, std::vector{who}, false));
+    clients.add(std::make_unique<channel>(STDIN_FILENO, STDOUT_FILENO, false, shared, std::vector{who}, false),
+                getuid());
     while (!clients.empty())
         clients.once(-1);
     return clients.ended_well() ? exit_status::done : exit_status::unavailable;

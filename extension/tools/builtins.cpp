@@ -78,7 +78,7 @@ Jsonb* run_claim(const Jsonb* arguments, call_frame& frame) {
         const Jsonb* items = claim::claim_items(queue, frame.run->worker, static_cast<int>(limit), lease, &until);
         out.field("items", items);
         // The run outlives its claims: once its lease is over, its items are due again too.
-        if (until > frame.run->lease_until)
+        if (JB_ROOT_COUNT(const_cast<Jsonb*>(items)) > 0 && until > frame.run->lease_until)
             journal::extend_lease(*frame.run, until);
     }
     return out.end().done();
