@@ -37,23 +37,25 @@ sub call { my ($tool, $arguments, $meta) = @_; return request('tools/call', { na
 
 sub serve
 {
-	my $server = $world->start_sor([ 'mcp', '--dbname', 'service=reconciler_worker', '--socket', $path, '--settings', $settings ]);
+	my $server = $world->start_sor([ 'mcp', '--dbname', 'service=reconciler_worker', '--socket', $path, '--settings', $settings ],
+		env => { PGCONNECT_TIMEOUT => 2 });
 	poll_until('the server listens', sub { $server->{h}->pump_nb; -S $path });
 	return $server;
 }
 sub client { return IO::Socket::UNIX->new(Peer => $path) // die "$path: $!" }
 sub send_all { my ($client, $text) = @_; $client->blocking(1); print {$client} $text; $client->flush; return }
 
-# The next answer; dies after 30 s.
-sub answer
+# The next line; dies after 30 s.
+sub line_of
 {
 	my ($client) = @_;
 	local $SIG{ALRM} = sub { die "no answer\n" };
 	alarm 30;
 	my $line = <$client>;
 	alarm 0;
-	return decode_json($line // die "hung up\n");
+	return $line // die "hung up\n";
 }
+sub answer { my ($client) = @_; return decode_json(line_of($client)) }
 sub ask { my ($client, $line) = @_; send_all($client, $line); return answer($client) }
 sub error_of { return $_[0]{result}{_meta}{'sor/error'}{sqlstate} // '' }
 sub memory { my ($server) = @_; return slurp('/proc/' . $world->pid($server) . '/status') =~ /^VmRSS:\s+(\d+)/m ? $1 : 0 }
@@ -64,7 +66,7 @@ sub end_of
 	my ($server, $what) = @_;
 	my $begin = time;
 	$server->{h}->signal('TERM');
-	my $gone = eval { poll_until($what, sub { !kill(0, $world->pid($server)) || !$server->{h}->pumpable }, timeout => 40) };
+	my $gone = eval { poll_until($what, sub { eval { $server->{h}->pump_nb }; !$server->{h}->pumpable }, timeout => 40) };
 	ok($gone, "$what: SIGTERM ends it") or $server->{h}->signal('KILL');
 	is($world->finish($server)->{rc}, 0, "$what: with 0");
 	return time - $begin;
@@ -79,10 +81,21 @@ ok(!ask($hostile, call('read', { from => 'expenses' }, { 'sor/turn_id' => 'a' . 
 	'a turn id that is cut is cut between characters');
 is(ask($hostile, call("no\x{1b}[31mtool\x{7f}"))->{error}{code}, -32602, 'the name of a tool');
 $server->{h}->pump_nb;
-unlike($server->{err}, qr/[^\n\x20-\x7e]/, 'writes nothing on a terminal but text');
+like($server->{err}, qr/unknown tool "no\\u001b\[31mtool\\u007f"/, 'is logged');
+unlike($server->{err}, qr/[\0-\x09\x0b-\x1f\x7f]/, 'writes nothing on a terminal but text');
+
+# Who hangs up as a call begins ----------------------------------------------------------------------------------------
+for (1 .. 10)
+{
+	my $gone = client();
+	ask($gone, call('read', { from => 'expenses' }));
+	send_all($gone, call('nap', { seconds => 0.05 }, { progressToken => 1 }));
+	close $gone;
+}
+is(error_of(ask($other, call('nap', { seconds => 0.3 }))), '', 'who hangs up as it is told of progress ends nothing');
 
 # Who does not read ---------------------------------------------------------------------------------------------------
-send_all($hostile, join '', map { call('much') } 1 .. 200);
+send_all($hostile, join '', map { call('much') } 1 .. 100);
 my $before = memory($server);
 for (1 .. 40)
 {
@@ -91,10 +104,10 @@ for (1 .. 40)
 }
 cmp_ok(memory($server) - $before, '<', 60_000, 'answers that nobody takes are not made');
 my $taken = 0;
-$taken += !answer($hostile)->{result}{isError} for 1 .. 200;
-is($taken, 200, 'and are when they are taken');
+$taken += line_of($hostile) =~ /"isError":false/ for 1 .. 100;
+is($taken, 100, 'and are when they are taken');
 send_all($hostile, join '', map { call('much') } 1 .. 20);
-answer($hostile);
+line_of($hostile);
 cmp_ok(end_of($server, 'a client that does not read'), '<', 20, 'soon');
 
 # Who goes on calling after SIGTERM -----------------------------------------------------------------------------------

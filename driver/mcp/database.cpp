@@ -74,13 +74,24 @@ void database::stop(const std::shared_ptr<job>& task) {
         if (task->is == job::state::over)
             return;
         task->stopped = true;
-        if (task->is == job::state::queued) {
-            std::erase(queue_, task);
-            finish(task, std::make_exception_ptr(failure(exit_status::try_again, "stopped before it began")));
+        if (take_out(task))
             return;
-        }
     }
     watched_.notify_one();
+}
+
+bool database::withdraw(const std::shared_ptr<job>& task) {
+    const std::lock_guard lock(mutex_);
+    return take_out(task);
+}
+
+// Called with the lock. False: it is not in the queue.
+bool database::take_out(const std::shared_ptr<job>& task) {
+    if (task->is != job::state::queued)
+        return false;
+    std::erase(queue_, task);
+    finish(task, std::make_exception_ptr(failure(exit_status::try_again, "stopped before it began")));
+    return true;
 }
 
 void database::leave() {

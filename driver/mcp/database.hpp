@@ -44,6 +44,9 @@ public:
     // Takes a task out of the queue, or stops its statement, which then fails with 57014. `done` is called in any case.
     void stop(const std::shared_ptr<job>& task);
 
+    // Takes a task out of the queue, if it is still there; false: it has begun, and goes on.
+    bool withdraw(const std::shared_ptr<job>& task);
+
     // Whether the task was stopped for being too long. For `done`.
     static bool too_long(const job& task) { return task.too_long; }
 
@@ -71,6 +74,7 @@ private:
     std::unique_ptr<db::connection> reach();
     static std::future<void> send_stop(std::shared_ptr<PGcancel> to);
     void watch();
+    bool take_out(const std::shared_ptr<job>& task);
     void finish(std::shared_ptr<job> task, std::exception_ptr error);
 
     const connector connect_;

@@ -563,6 +563,11 @@ void session::call_within_run(db::connection& connection, pending& call, const r
                                                   : "started"));
         run_ = open_run{std::move(run), 0, {}, 0};
     }
+    // Between calls tick() does it, which a client that calls without a pause leaves no time for.
+    if (run_->run.status == "running" && steady_clock::now() - renewed_ >= shared_.lease / 3) {
+        db::heartbeat(connection, run_->run, shared_.lease);
+        renewed_ = steady_clock::now();
+    }
     // Of a run that has ended the gateway still repeats its answers.
     if (run_->run.status == "running")
         make_turn(connection, call.turn_id);
@@ -652,6 +657,8 @@ void session::end(ending how) {
             in_flight_.erase(request->id);
         waiting_.clear();
         bytes_waiting_ = 0;
+        if (current_ && task_ && shared_.data.withdraw(task_))
+            current_->cancelled = true;
     }
     go_on();
 }
