@@ -1,0 +1,19 @@
+-- Prints docs/migration_rules.md: psql -XAtqf docs/migration_rules.sql > docs/migration_rules.md, in a database with sor.
+with rules as (select row_number() over () as n, * from sor.migration_rules()),
+severities(severity, o, meaning) as (values
+    ('safe', 1, 'Nothing is lost, and nobody waits longer than an instant.'),
+    ('locking', 2, 'Somebody waits, or what programs meet changes; or the statement fails as it stands.'),
+    ('rewriting', 3, 'Every row is written again while everybody waits.'),
+    ('destructive', 4, 'Data, a guarantee, a permission or a name that programs use is lost.'),
+    ('opaque', 5, 'What it does cannot be read off it: a person has to.'))
+select body from (
+    select 0 as o, 0 as n, E'# The rules of the review\n\nPrinted by `docs/migration_rules.sql` out of `sor.migration_rules()`; '
+           || E'[migrations.md](migrations.md) says how they are used.\n' as body
+    union all
+    select o, 0, format(E'## %s\n%s\n', severity, meaning) from severities
+    union all
+    select o, n, format(E'### `%s`\n%s\n%s%s', rule, hazard,
+               E'\n' || regexp_replace(rtrim(example, E'\n'), '^', '    ', 'gn') || E'\n',
+               case when safer ~ ';$' then E'\nInstead:\n\n    ' || safer || E'\n' else E'\n' || safer || E'\n' end)
+      from rules join severities using (severity)) x
+ order by o, n;

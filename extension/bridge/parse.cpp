@@ -1,0 +1,47 @@
+#include "bridge/parse.hpp"
+
+extern "C" {
+#include "parser/parser.h"
+}
+
+namespace sor::bridge {
+
+List* parse_sql(const char* text) {
+    const bool standard = standard_conforming_strings;
+    const bool warning = escape_string_warning;
+    const int quote = backslash_quote;
+    List* volatile statements = NIL;
+    PG_TRY();
+    {
+        standard_conforming_strings = true;
+        escape_string_warning = false;
+        backslash_quote = BACKSLASH_QUOTE_SAFE_ENCODING;
+        statements = raw_parser(text, RAW_PARSE_DEFAULT);
+    }
+    PG_FINALLY();
+    {
+        standard_conforming_strings = standard;
+        escape_string_warning = warning;
+        backslash_quote = quote;
+    }
+    PG_END_TRY();
+    return statements;
+}
+
+bool walk(Node* node, bool (*visit)(Node*, void*), void* context) {
+#if PG_VERSION_NUM >= 160000
+    return raw_expression_tree_walker(node, visit, context);
+#else
+    return raw_expression_tree_walker(node, reinterpret_cast<bool (*)()>(visit), context);
+#endif
+}
+
+bool sets_expression([[maybe_unused]] AlterTableType command) {
+#if PG_VERSION_NUM >= 170000
+    return command == AT_SetExpression;
+#else
+    return false;
+#endif
+}
+
+} // namespace sor::bridge

@@ -1,0 +1,292 @@
+#include "migrations/migrations_core.hpp"
+
+#include <algorithm>
+
+namespace sor::migrations {
+
+namespace {
+
+// A rule's id is its name with hyphens, made when the library is compiled.
+template <size_t N>
+struct hyphened {
+    char text[N];
+    constexpr hyphened(const char (&name)[N]) : text() {
+        for (size_t i = 0; i < N; ++i)
+            text[i] = name[i] == '_' ? '-' : name[i];
+    }
+};
+#define RULE(name, severity, object, part, hazard, example, safer) constexpr hyphened id_of_##name(#name);
+#include "migrations/rules.def"
+#undef RULE
+
+constexpr rule_text all_rules[] = {
+#define RULE(name, level, object, part, hazard, example, safer)                                                        \
+    {id_of_##name.text, severity::level, object, part, hazard, example, safer},
+#include "migrations/rules.def"
+#undef RULE
+};
+
+bool is_space(char c) {
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v';
+}
+bool is_word_start(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (static_cast<unsigned char>(c) & 0x80) != 0;
+}
+bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
+bool is_word(char c) {
+    return is_word_start(c) || is_digit(c) || c == '$';
+}
+bool is_operator(char c) {
+    return c != '\0' && std::string_view("~!@#^&|`?+-*/%<>=").find(c) != std::string_view::npos;
+}
+size_t longest_run(std::string_view text) {
+    size_t longest = 0;
+    size_t run = 0;
+    for (const char c : text)
+        longest = std::max(longest, run = is_operator(c) ? run + 1 : 0);
+    return longest;
+}
+bool same(std::string_view word, std::string_view lower) {
+    return word.size() == lower.size() && std::equal(word.begin(), word.end(), lower.begin(), [](char a, char b) {
+               return (a >= 'A' && a <= 'Z' ? a - 'A' + 'a' : a) == b;
+           });
+}
+
+// Whether a statement is a CREATE FUNCTION or PROCEDURE, whose body may hold semicolons between BEGIN and END.
+class routine_words {
+public:
+    void hear(std::string_view word) {
+        if (heard_ >= 4 || known_)
+            return;
+        const bool body = same(word, "function") || same(word, "procedure");
+        const bool fits = heard_ == 0   ? same(word, "create")
+                          : heard_ == 1 ? body || same(word, "or")
+                          : heard_ == 2 ? same(word, "replace")
+                                        : body;
+        known_ = fits && body;
+        heard_ = fits ? heard_ + 1 : 4;
+    }
+    bool known() const { return known_; }
+
+private:
+    int heard_ = 0;
+    bool known_ = false;
+};
+
+} // namespace
+
+const char* name_of(severity s) {
+    static constexpr const char* names[] = {"safe", "locking", "rewriting", "destructive", "opaque"};
+    return names[static_cast<size_t>(s)];
+}
+
+std::span<const rule_text> rules() {
+    return all_rules;
+}
+
+const rule_text& text_of(rule which) {
+    return all_rules[static_cast<size_t>(which)];
+}
+
+bool splitter::skip_blank(size_t& i) const {
+    if (is_space(at(i))) {
+        ++i;
+        return true;
+    }
+    if (at(i) == '-' && at(i + 1) == '-') {
+        while (i < text_.size() && text_[i] != '\n' && text_[i] != '\r')
+            ++i;
+        return true;
+    }
+    if (at(i) == '/' && at(i + 1) == '*') {
+        int depth = 0;
+        for (size_t j = i; j < text_.size();) {
+            if (at(j) == '/' && at(j + 1) == '*') {
+                ++depth;
+                j += 2;
+            } else if (at(j) == '*' && at(j + 1) == '/') {
+                j += 2;
+                if (--depth == 0) {
+                    i = j;
+                    return true;
+                }
+            } else {
+                ++j;
+            }
+        }
+    }
+    return false; // also for a comment that is not closed: the server shall complain of it
+}
+
+size_t splitter::after_quotes(size_t i) const {
+    const char quote = text_[i];
+    const bool escapes =
+        quote == '\'' && i > 0 && (text_[i - 1] == 'e' || text_[i - 1] == 'E') && (i == 1 || !is_word(text_[i - 2]));
+    for (++i; i < text_.size(); ++i) {
+        if (escapes && text_[i] == '\\') {
+            ++i;
+        } else if (text_[i] == quote) {
+            if (at(i + 1) == quote) {
+                ++i;
+                continue;
+            }
+            // 'a' and 'b' on two lines are one string, and what holds for the first holds for the second
+            size_t after = i + 1;
+            bool newline = false;
+            while (escapes && (is_space(at(after)) || (newline && at(after) == '-' && at(after + 1) == '-'))) {
+                newline = newline || at(after) == '\n' || at(after) == '\r';
+                skip_blank(after);
+            }
+            if (!newline || at(after) != quote)
+                return i + 1;
+            i = after;
+        }
+    }
+    return text_.size();
+}
+
+size_t splitter::after_dollar_quotes(size_t i) const {
+    size_t end = i + 1;
+    if (is_word_start(at(end)))
+        while (is_word(at(end)) && at(end) != '$')
+            ++end;
+    if (at(end) != '$')
+        return i + 1;
+    const std::string_view tag = text_.substr(i, end + 1 - i);
+    const size_t close = text_.find(tag, end + 1);
+    return close == text_.npos ? text_.size() : close + tag.size();
+}
+
+size_t splitter::after_copy_data(size_t i) const {
+    size_t line = text_.find('\n', i);
+    while (line != text_.npos) {
+        const size_t end = std::min(text_.find('\n', line + 1), text_.size());
+        const std::string_view data = text_.substr(line + 1, end - line - 1);
+        if (data == "\\." || data == "\\.\r")
+            return end;
+        line = end == text_.size() ? text_.npos : end;
+    }
+    return i;
+}
+
+int splitter::line_of(size_t i) {
+    line_ += static_cast<int>(std::count(text_.begin() + static_cast<std::ptrdiff_t>(counted_),
+                                         text_.begin() + static_cast<std::ptrdiff_t>(i), '\n'));
+    counted_ = i;
+    return line_;
+}
+
+bool splitter::next(piece& into) {
+    if (copy_follows_) {
+        copy_follows_ = false;
+        const size_t end = no_more_data_ ? next_ : after_copy_data(next_);
+        no_more_data_ = end == next_; // then no later one has data either
+        if (end != next_) {
+            into = {piece::of::copy_data, next_, end, next_, line_of(next_), 0};
+            next_ = end;
+            return true;
+        }
+    }
+    size_t i = next_;
+    while (at(i) == ';' || skip_blank(i))
+        if (at(i) == ';')
+            ++i;
+    if (i >= text_.size())
+        return false;
+    into = {piece::of::statement, next_, text_.size(), i, line_of(i), 0};
+    if (text_[i] == '\\') {
+        into.kind = piece::of::psql_command;
+        into.begin = i;
+        into.end = next_ = std::min(text_.find('\n', i), text_.size());
+        return true;
+    }
+    int parentheses = 0;
+    int bodies = 0;
+    routine_words routine;
+    enum { other, copy, copy_from, copy_from_stdin } seen = other;
+    bool first = true;
+    size_t run = 0; // of operator characters that ends at run_end
+    size_t run_end = 0;
+    while (i < text_.size()) {
+        const char c = text_[i];
+        if (c == ';' && parentheses == 0 && bodies == 0) {
+            into.end = i + 1;
+            copy_follows_ = seen == copy_from_stdin;
+            break;
+        }
+        if (c == '\\') {
+            into.end = i;
+            break;
+        }
+        if (c == '\'' || c == '"') {
+            i = after_quotes(i);
+        } else if (c == '$') {
+            i = after_dollar_quotes(i);
+        } else if (is_word(c)) {
+            const size_t begin = i;
+            while (is_word(at(i)))
+                ++i;
+            const std::string_view word = text_.substr(begin, i - begin);
+            routine.hear(word);
+            if (routine.known() && parentheses == 0) {
+                if (same(word, "begin") || (bodies > 0 && same(word, "case")))
+                    ++bodies;
+                else if (bodies > 0 && same(word, "end"))
+                    --bodies;
+            }
+            if (first && same(word, "copy"))
+                seen = copy;
+            else if (seen == copy && parentheses == 0 && same(word, "from"))
+                seen = copy_from;
+            else if (seen == copy_from)
+                seen = same(word, "stdin") ? copy_from_stdin : other;
+            first = false;
+        } else {
+            const size_t begin = i;
+            if (!skip_blank(i)) {
+                parentheses += c == '(' ? 1 : c == ')' && parentheses > 0 ? -1 : 0;
+                i = c == '/' && at(i + 1) == '*' ? text_.size() : i + 1;
+            }
+            if (c == '/' && i > begin + 1) // a comment
+                into.operators = std::max(into.operators, longest_run(text_.substr(begin, i - begin)));
+            else if (is_operator(c) && i == begin + 1) {
+                run = begin == run_end ? run + 1 : 1;
+                run_end = i;
+                into.operators = std::max(into.operators, run);
+            }
+        }
+    }
+    next_ = into.end;
+    return true;
+}
+
+bool scope_reader::next(std::string_view& name) {
+    for (;;) {
+        const size_t begin = names_.find_first_not_of(", \t\r");
+        if (begin != names_.npos) {
+            const size_t end = std::min(names_.find_first_of(", \t\r", begin), names_.size());
+            name = names_.substr(begin, end - begin);
+            names_.remove_prefix(end);
+            return true;
+        }
+        const size_t start = text_.find_first_not_of(" \t\r\n");
+        if (start == text_.npos || !text_.substr(start).starts_with("--"))
+            return false;
+        const size_t end = std::min(text_.find('\n', start), text_.size());
+        std::string_view line = text_.substr(start + 2, end - start - 2);
+        text_.remove_prefix(end);
+        for (const std::string_view word : {std::string_view("sor:"), std::string_view("touches")}) {
+            const size_t at = line.find_first_not_of(" \t");
+            if (at == line.npos || !line.substr(at).starts_with(word)) {
+                line = {};
+                break;
+            }
+            line.remove_prefix(at + word.size());
+        }
+        names_ = line;
+    }
+}
+
+} // namespace sor::migrations

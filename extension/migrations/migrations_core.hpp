@@ -1,0 +1,77 @@
+// The rules of the review, and the cutting of a migration's text into statements. No PostgreSQL header; nothing here
+// allocates, so that the shell may hold these objects across calls of the server.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string_view>
+
+namespace sor::migrations {
+
+enum class severity { safe, locking, rewriting, destructive, opaque };
+const char* name_of(severity s);
+
+enum class rule {
+#define RULE(name, severity, object, part, hazard, example, safer) name,
+#include "migrations/rules.def"
+#undef RULE
+};
+
+struct rule_text {
+    const char* id;
+    severity level;
+    const char* object; // of the example, for {0} and {1}
+    const char* part;
+    const char* hazard;
+    const char* example; // "" where none fits on a page
+    const char* safer;   // "" where nothing is safer
+};
+std::span<const rule_text> rules();
+const rule_text& text_of(rule which);
+
+// A part of a migration's text. Every byte outside of COPY data and psql commands is in some statement, so a server
+// that reads the statements one by one has read all of it.
+struct piece {
+    enum class of { statement, psql_command, copy_data } kind;
+    size_t begin, end; // of the text
+    size_t start;      // where the first word is
+    int line;          // of the first word; the first line is 1
+    size_t operators;  // the longest run of operator characters outside of quotes
+};
+
+// Cuts as the server's own reader does, standard_conforming_strings on: at semicolons outside of quotes, comments,
+// parentheses and BEGIN ATOMIC bodies; and as psql does at a backslash outside of these.
+class splitter {
+public:
+    explicit splitter(std::string_view sql) : text_(sql) {}
+    bool next(piece& into); // false at the end; blanks and comments alone are no piece
+
+private:
+    char at(size_t i) const { return i < text_.size() ? text_[i] : '\0'; }
+    bool skip_blank(size_t& i) const; // blanks and comments; false when there is none at i
+    size_t after_quotes(size_t i) const;
+    size_t after_dollar_quotes(size_t i) const;
+    size_t after_copy_data(size_t i) const; // i itself when no line of it is \.
+    int line_of(size_t i);
+
+    std::string_view text_;
+    size_t next_ = 0;
+    bool copy_follows_ = false;
+    bool no_more_data_ = false;
+    size_t counted_ = 0; // newlines before this
+    int line_ = 1;
+};
+
+// The names that the comments before the first statement declare: lines of the form
+//   -- sor: touches schema.table, other_schema.*
+class scope_reader {
+public:
+    explicit scope_reader(std::string_view sql) : text_(sql) {}
+    bool next(std::string_view& name);
+
+private:
+    std::string_view text_;
+    std::string_view names_; // what is left of the line
+};
+
+} // namespace sor::migrations

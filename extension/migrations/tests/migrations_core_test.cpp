@@ -1,0 +1,114 @@
+#include "migrations/migrations_core.hpp"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+#include <vector>
+
+namespace sor::migrations {
+namespace {
+
+// Each piece as its kind, its line and its text, without the blanks around it.
+std::vector<std::string> cut(std::string_view text) {
+    std::vector<std::string> out;
+    splitter pieces(text);
+    piece p;
+    size_t reached = 0;
+    while (pieces.next(p)) {
+        EXPECT_GE(p.begin, reached);
+        EXPECT_EQ(text.substr(reached, p.begin - reached).find_first_not_of(" \n;-abcdefghijklmnopqrstuvwxyz"),
+                  text.npos);
+        reached = p.end;
+        out.push_back(std::string(p.kind == piece::of::statement   ? ""
+                                  : p.kind == piece::of::copy_data ? "data "
+                                                                   : "psql ") +
+                      std::to_string(p.line) + ": " + std::string(text.substr(p.start, p.end - p.start)));
+    }
+    return out;
+}
+using pieces = std::vector<std::string>;
+
+TEST(splitter, statements_and_lines) {
+    EXPECT_EQ(cut("select 1; select 2"), (pieces{"1: select 1;", "1: select 2"}));
+    EXPECT_EQ(cut("-- a\n\n/* b\n /* c */ ; */ select 1\n;\n;;select 2;\n"),
+              (pieces{"4: select 1\n;", "6: select 2;"}));
+    EXPECT_EQ(cut(""), pieces{});
+    EXPECT_EQ(cut(" ;; -- only a comment"), pieces{});
+}
+
+TEST(splitter, quotes) {
+    EXPECT_EQ(cut("select ';', \";\", '''; drop'; x"), (pieces{"1: select ';', \";\", '''; drop';", "1: x"}));
+    EXPECT_EQ(cut("select '\\'; drop table t; --'"), (pieces{"1: select '\\';", "1: drop table t;"}));
+    EXPECT_EQ(cut("select E'\\'; drop table t; --'; x"), (pieces{"1: select E'\\'; drop table t; --';", "1: x"}));
+    EXPECT_EQ(cut("select E'a'\n  '\\';b'; x"), (pieces{"1: select E'a'\n  '\\';b';", "2: x"}));
+    EXPECT_EQ(cut("select $$ ; $a$ ; $$; x"), (pieces{"1: select $$ ; $a$ ; $$;", "1: x"}));
+    EXPECT_EQ(cut("select $a$ ; $$ ; $a$; x"), (pieces{"1: select $a$ ; $$ ; $a$;", "1: x"}));
+    EXPECT_EQ(cut("select a$$, $1; x$$;"), (pieces{"1: select a$$, $1;", "1: x$$;"}));
+    EXPECT_EQ(cut("select 'open; x"), (pieces{"1: select 'open; x"}));
+    EXPECT_EQ(cut("x; /* open; y"), (pieces{"1: x;", "1: /* open; y"}));
+}
+
+TEST(splitter, bodies) {
+    EXPECT_EQ(cut("create rule r as on insert to t do (select 1; select 2); x"),
+              (pieces{"1: create rule r as on insert to t do (select 1; select 2);", "1: x"}));
+    EXPECT_EQ(cut("create or replace function f() returns int begin atomic select case when true then 1 end; select 2; "
+                  "end; x"),
+              (pieces{"1: create or replace function f() returns int begin atomic select case when true then 1 end; "
+                      "select 2; end;",
+                      "1: x"}));
+    EXPECT_EQ(cut("begin; create table t (); end; x"),
+              (pieces{"1: begin;", "1: create table t ();", "1: end;", "1: x"}));
+    EXPECT_EQ(cut("select ')'; ) select 1; x"), (pieces{"1: select ')';", "1: ) select 1;", "1: x"}));
+}
+
+TEST(splitter, operators) {
+    const auto longest = [](std::string_view text) {
+        splitter cutter(text);
+        piece p;
+        return cutter.next(p) ? p.operators : 0;
+    };
+    EXPECT_EQ(longest("select a <-> b - -1"), 3u);
+    EXPECT_EQ(longest("select '----', \"====\", $$++++$$ -- ------\n + 1"), 1u);
+    EXPECT_EQ(longest("select /*/*/* */*/*/ 1"), 6u);
+    EXPECT_EQ(longest("select /*/*/*"), 6u);
+    EXPECT_EQ(longest("-- ------\n/* ===== */ select 1"), 0u);
+}
+
+TEST(splitter, psql) {
+    EXPECT_EQ(cut("\\i a.sql; b\nselect 1 \\gset x\nselect 2;"),
+              (pieces{"psql 1: \\i a.sql; b", "2: select 1 ", "psql 2: \\gset x", "3: select 2;"}));
+    EXPECT_EQ(cut("copy t (a) from stdin;\n1\t';\n\\.\nselect 1;"),
+              (pieces{"1: copy t (a) from stdin;", "data 1: \n1\t';\n\\.", "4: select 1;"}));
+    EXPECT_EQ(cut("copy t from stdin; drop table t;"), (pieces{"1: copy t from stdin;", "1: drop table t;"}));
+    EXPECT_EQ(cut("copy t from 'stdin'; drop table t;\n\\."),
+              (pieces{"1: copy t from 'stdin';", "1: drop table t;", "psql 2: \\."}));
+}
+
+TEST(scope_reader, header) {
+    scope_reader names("\n-- 0001 notes\n-- sor: touches shop.expenses, shop.*\n--sor: touches  other\nselect 1; -- "
+                       "sor: touches late");
+    std::string_view name;
+    std::vector<std::string> all;
+    while (names.next(name))
+        all.emplace_back(name);
+    EXPECT_EQ(all, (std::vector<std::string>{"shop.expenses", "shop.*", "other"}));
+}
+
+TEST(rules, are_complete) {
+    std::set<std::string> ids;
+    for (const rule_text& r : rules()) {
+        EXPECT_TRUE(ids.insert(r.id).second) << r.id;
+        EXPECT_EQ(std::string(r.id).find_first_not_of("abcdefghijklmnopqrstuvwxyz-"), std::string::npos) << r.id;
+        EXPECT_NE(std::string(r.hazard), "") << r.id;
+        EXPECT_EQ(std::string(r.hazard).find("{2"), std::string::npos) << r.id;
+        EXPECT_EQ(std::string(r.hazard).back(), '.') << r.id;
+        EXPECT_EQ(*r.safer == '\0', r.level == severity::safe) << r.id;
+        EXPECT_EQ(std::string(r.safer).find("  "), std::string::npos) << r.id;
+    }
+    EXPECT_GE(ids.size(), 60u);
+    EXPECT_STREQ(text_of(rule::drop_table).id, "drop-table");
+}
+
+} // namespace
+} // namespace sor::migrations
