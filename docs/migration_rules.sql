@@ -8,12 +8,12 @@ severities(severity, o, meaning) as (values
     ('opaque', 5, 'What it does cannot be read off it: a person has to.'))
 select body from (
     select 0 as o, 0 as n, E'# The rules of the review\n\nPrinted by `docs/migration_rules.sql` out of `sor.migration_rules()`; '
-           || E'[migrations.md](migrations.md) says how they are used.\n' as body
+           || E'[migrations.md](migrations.md) says how they are used.' as body
     union all
-    select o, 0, format(E'## %s\n%s\n', severity, meaning) from severities
+    select o, 0, format(E'\n## %s\n%s', severity, meaning) from severities
     union all
-    select o, n, format(E'### `%s`\n%s\n%s%s', rule, hazard,
-               E'\n' || regexp_replace(rtrim(example, E'\n'), '^', '    ', 'gn') || E'\n',
-               case when safer ~ ';$' then E'\nInstead:\n\n    ' || safer || E'\n' else E'\n' || safer || E'\n' end)
+    select o, n, format(E'\n### `%s`\n%s%s%s', rule, hazard,
+               E'\n\n' || regexp_replace(rtrim(example, E'\n'), '^', '    ', 'gn'),
+               case when safer ~ ';$' then E'\n\nInstead:\n\n    ' || safer else E'\n\n' || safer end)
       from rules join severities using (severity)) x
  order by o, n;

@@ -256,6 +256,10 @@ for my $page (@pages)
 		'0', "$page leaves a history that verifies");
 }
 
+# The page of rules is printed out of the rules.
+is($node->safe_psql('readme', slurp(top . '/docs/migration_rules.sql')) . "\n", slurp(top . '/docs/migration_rules.md'),
+	'docs/migration_rules.md is what docs/migration_rules.sql prints');
+
 # What the pages name -------------------------------------------------------------------------------------------------
 
 my %arguments = map { my ($name, $list) = split /\|/; ($name => [ split /,/, $list // '' ]) } split /\n/, $node->safe_psql('readme', <<'END');
