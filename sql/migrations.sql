@@ -134,6 +134,7 @@ show standard_conforming_strings;
 reset standard_conforming_strings;
 select sor.review_migration(null);
 select findings(' ;; -- nothing');
+select findings('create table typed of address (primary key (street)); create table typed2 of address (street with options not null);');
 select count(*), max(line), bool_and(rule = 'insert-rows') from sor.review_migration(repeat(E'insert into orders (id) values (1);\n', 20000)) where direction = 'up';
 
 -- Who may

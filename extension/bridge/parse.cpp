@@ -32,7 +32,8 @@ bool walk(Node* node, bool (*visit)(Node*, void*), void* context) {
 #if PG_VERSION_NUM >= 160000
     return raw_expression_tree_walker(node, visit, context);
 #else
-    return raw_expression_tree_walker(node, reinterpret_cast<bool (*)()>(visit), context);
+    // declared there without its parameters; by way of void (*)(), which g++ lets any function be
+    return raw_expression_tree_walker(node, reinterpret_cast<bool (*)()>(reinterpret_cast<void (*)()>(visit)), context);
 #endif
 }
 

@@ -639,7 +639,7 @@ bool is_serial(const TypeName* type) {
 }
 
 void own_sequences(review& r, const target& t, const ColumnDef* c) {
-    bool has = is_serial(c->typeName);
+    bool has = c->typeName != nullptr && is_serial(c->typeName); // columns of a typed table have none
     ListCell* cell;
     foreach (cell, c->constraints)
         has = has || static_cast<Constraint*>(lfirst(cell))->contype == CONSTR_IDENTITY;
