@@ -106,8 +106,15 @@ cmp_ok(memory($server) - $before, '<', 60_000, 'answers that nobody takes are no
 my $taken = 0;
 $taken += line_of($hostile) =~ /"isError":false/ for 1 .. 100;
 is($taken, 100, 'and are when they are taken');
-send_all($hostile, join '', map { call('much') } 1 .. 20);
-line_of($hostile);
+my ($half, $gone) = (client(), client());
+for ($hostile, $half, $gone)
+{
+	send_all($_, join '', map { call('much') } 1 .. 20);
+	line_of($_);
+}
+shutdown $_, 1 for $half, $gone;
+sleep 0.5;
+close $gone;
 cmp_ok(end_of($server, 'a client that does not read'), '<', 20, 'soon');
 
 # Who goes on calling after SIGTERM -----------------------------------------------------------------------------------

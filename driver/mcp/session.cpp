@@ -132,9 +132,10 @@ bool services::may_log() {
         ++unsaid_;
         return false;
     }
-    if (unsaid_ > 0)
+    if (unsaid_ > 0 && lines_->calls > most_logged / 10) { // once it is calmer, or each would say so again
         log.warning(std::to_string(unsaid_) + " messages about clients were left out, they were too many");
-    unsaid_ = 0;
+        unsaid_ = 0;
+    }
     return true;
 }
 
@@ -299,12 +300,11 @@ void session::listen(const message& incoming) {
 }
 
 void session::end_subscriptions() {
-    for (const auto& id : subscriptions_) {
+    for (const auto& id : std::exchange(subscriptions_, {})) { // a send may end the session from within
         in_flight_.erase(id);
         send_(result_line(id, "{\"resultType\":\"complete\",\"_meta\":{\"" + std::string(meta_subscription) +
                                   "\":" + id + "," + meta(true) + "}}"));
     }
-    subscriptions_.clear();
 }
 
 void session::list_tools(const message& incoming, bool modern) {
@@ -648,17 +648,22 @@ void session::tick() {
 }
 
 void session::end(ending how) {
-    if (ending_)
+    if (ending_ && how == ending::finished)
         return;
-    ending_ = how;
-    end_subscriptions();
+    if (!ending_) {
+        ending_ = how;
+        end_subscriptions();
+    }
     if (how == ending::left) { // nobody waits for these answers
+        bool undone = !waiting_.empty();
         for (const auto& request : waiting_)
             in_flight_.erase(request->id);
         waiting_.clear();
         bytes_waiting_ = 0;
         if (current_ && task_ && shared_.data.withdraw(task_))
-            current_->cancelled = true;
+            undone = current_->cancelled = true;
+        if (undone)
+            ending_ = how;
     }
     go_on();
 }

@@ -90,7 +90,8 @@ public:
     std::chrono::steady_clock::time_point due() const;
 
     // No more messages come. `finished`: the client has ended its work, so its run has succeeded; else the run is left
-    // for whoever resumes it, at once. What has begun is carried through; over() tells when.
+    // for whoever resumes it, at once. What has begun is carried through; over() tells when. Left after finished: so it
+    // is if calls were still to be begun.
     enum class ending { finished, left };
     void end(ending how);
     bool over() const { return ended_; }
