@@ -197,6 +197,11 @@ additive|create collation german (provider = icu, locale = 'de'); create table n
 additive|alter default privileges in schema public grant select on tables to reporting;|select 1;
 additive|create role migrations_reader nologin; create table r1 (id int); grant select on r1 to migrations_reader;|drop table r1; drop role migrations_reader;
 additive|create table c1 as select id, note from orders where false; alter table c1 add primary key (id);|drop table c1;
+additive|create table p (like orders including defaults) partition by hash (id); create table p0 partition of p for values with (modulus 2, remainder 0); create table p1 (like orders); alter table p attach partition p1 for values with (modulus 2, remainder 1);|drop table p;
+additive|create or replace function new_trigger_function() returns trigger as $$ begin return new; end $$ language plpgsql; drop trigger if exists new_trigger on orders; create trigger new_trigger before insert on orders for each row execute function new_trigger_function();|drop trigger new_trigger on orders; drop function new_trigger_function;
+additive|create type kind as enum ('a'); alter type kind owner to reporting; create function f1() returns int language sql as $$ select 1 $$; revoke all on function f1() from public; grant execute on function f1() to reporting;|drop function f1(); drop type kind;
+additive|create schema audit authorization current_user; create table audit.log (id bigserial, at timestamptz default clock_timestamp()); grant usage on schema audit to reporting; grant insert on audit.log to reporting; grant usage on sequence audit.log_id_seq to reporting;|drop table audit.log; drop schema audit;
+additive|select pg_advisory_xact_lock(1); create table if not exists schema_migrations (version bigint primary key, dirty boolean not null); lock table schema_migrations; truncate schema_migrations; insert into schema_migrations values (1, false);|drop table schema_migrations;
 additive|do not|
 destructive|drop table if exists orders cascade;|
 destructive|drop table customers, orders;|
@@ -237,6 +242,9 @@ destructive|alter table orders no force row level security;|
 destructive|alter table orders disable trigger user;|
 destructive|alter table orders enable replica trigger stamp;|
 destructive|alter table orders detach partition p;|
+destructive|alter table orders no inherit p;|
+destructive|alter table orders add column x int; alter table orders rename column note to y; alter table orders drop column y;|
+destructive|create table o2 (like orders); alter table orders rename to o3; alter table o2 rename to orders; drop table o3;|
 destructive|alter table orders alter column id type integer;|
 destructive|alter table orders alter column code type varchar(5);|
 destructive|alter table orders alter column code type varchar(5) using left(code, 5);|
@@ -268,6 +276,9 @@ opaque|create function lower(int) returns int language sql as 'delete from order
 opaque|create view v as select cleanup(); select * from v;|
 opaque|create function g() returns trigger language plpgsql as $$ begin delete from orders; return null; end $$; create trigger g after insert on customers execute function g(); insert into customers values (7, 'x');|
 opaque|notify x;|
+opaque|commit prepared 'x';|
+opaque|reset role;|
+opaque|select set_config('session_' \|\| 'replication_role', 'replica', false);|
 opaque|execute gone;|
 opaque|create rule r as on update to orders do also delete from orders;|
 opaque|copy orders from program 'curl http://example.org';|

@@ -45,4 +45,12 @@ bool sets_expression([[maybe_unused]] AlterTableType command) {
 #endif
 }
 
+const char* altered_constraint(const AlterTableCmd* command) {
+#if PG_VERSION_NUM >= 180000
+    return castNode(ATAlterConstraint, command->def)->conname;
+#else
+    return castNode(Constraint, command->def)->conname;
+#endif
+}
+
 } // namespace sor::bridge

@@ -22,4 +22,7 @@ bool walk(Node* node, bool (*visit)(Node*, void*), void* context);
 // ALTER COLUMN SET EXPRESSION, which is new in 17.
 bool sets_expression(AlterTableType command);
 
+// The name in ALTER CONSTRAINT, which is another node from 18 on.
+const char* altered_constraint(const AlterTableCmd* command);
+
 } // namespace sor::bridge

@@ -10,8 +10,10 @@ extern "C" {
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_language.h"
 #include "catalog/pg_trigger.h"
 #include "commands/extension.h"
+#include "commands/policy.h"
 #include "nodes/makefuncs.h"
 #include "parser/parse_coerce.h"
 #include "parser/parse_type.h"
@@ -258,6 +260,10 @@ bool has_sor_trigger(Oid relation, const char* trigger) {
                    });
 }
 
+bool policy_exists(Oid relation, const char* policy) {
+    return OidIsValid(relation) && OidIsValid(get_relation_policy_oid(relation, policy, true));
+}
+
 bool is_constrained_domain(const TypeName* type, const char* schema) {
     int32 typmod;
     const Oid oid = find_type(type, schema, &typmod);
@@ -300,29 +306,45 @@ bool is_volatile(Node* expression) {
 
 bool may_write(const List* name) {
     static constexpr std::string_view harmless[] = {
-        "random",  "clock_timestamp", "timeofday", "gen_random_uuid", "nextval",      "currval",
-        "lastval", "uuidv4",          "uuidv7",    "pg_sleep",        "txid_current", "pg_current_xact_id",
+        "random",
+        "clock_timestamp",
+        "timeofday",
+        "gen_random_uuid",
+        "gen_random_bytes",
+        "gen_salt",
+        "uuidv4",
+        "uuidv7",
+        "uuid_generate_v1",
+        "uuid_generate_v4",
+        "nextval",
+        "currval",
+        "lastval",
+        "pg_sleep",
+        "txid_current",
+        "pg_current_xact_id",
+        "pg_advisory_xact_lock",
+        "pg_try_advisory_xact_lock",
     };
     const std::string_view function = strVal(llast(name));
     if (function.starts_with("query_to_xml") ||
         function.starts_with("cursor_to_xml")) // run the SQL that they are given
         return true;
     const bool qualified = list_length(name) > 1;
-    if (qualified && strcmp(strVal(linitial(name)), "pg_catalog") != 0)
-        return true;
-    bool known = false;
+    const Oid schema = qualified ? get_namespace_oid(strVal(linitial(name)), true) : InvalidOid;
+    bool trusted = false; // there is one that only a superuser can have made
     const bool writes = any_function(strVal(llast(name)), [&](Form_pg_proc f) {
-        if (f->pronamespace != PG_CATALOG_NAMESPACE)
-            return !qualified && f->provolatile == PROVOLATILE_VOLATILE; // it may be the one that fits
-        known = true;
+        if (qualified && f->pronamespace != schema)
+            return false;
+        const bool by_superuser = f->pronamespace == PG_CATALOG_NAMESPACE || f->prolang == ClanguageId;
+        trusted = trusted || by_superuser;
         if (f->provolatile != PROVOLATILE_VOLATILE)
             return false;
         for (const std::string_view one : harmless)
-            if (one == function)
+            if (by_superuser && one == function)
                 return false;
-        return true;
+        return true; // the one that fits may be this one
     });
-    return writes || !known;
+    return writes || !trusted;
 }
 
 } // namespace sor::migrations

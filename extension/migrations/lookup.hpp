@@ -22,6 +22,7 @@ bool proves_not_null(Oid relation, const char* column);
 
 // A trigger's firing: 'A' always, 'O', 'D', 'R'; '\0' when there is none of this name.
 char trigger_state(Oid relation, const char* trigger);
+bool policy_exists(Oid relation, const char* policy);
 bool has_sor_trigger(Oid relation, const char* trigger); // one of sor's functions is behind it; null: any trigger
 
 // A type that is named without a schema is looked for in pg_catalog and in this one.
@@ -33,7 +34,8 @@ type_change change_of_type(Oid relation, const char* column, const TypeName* to,
 // Whether a default differs from row to row: a function in it is volatile, or not known.
 bool is_volatile(Node* expression);
 
-// Whether running the function may do anything but compute and read: all but those of pg_catalog known not to.
+// Whether running the function may do anything but compute and read. Of those that only a superuser can have made, the
+// volatile ones may, except a few; of the others all.
 bool may_write(const List* name);
 
 } // namespace sor::migrations

@@ -595,7 +595,7 @@ void setting(review& r, const char* variable, const char* value, bool local) {
         const bool harmless = value == nullptr || (is_one_of(variable, {"event_triggers"}) && boolean && on);
         add(r, harmless ? rule::session_setting : rule::guard_setting, variable);
     } else if (is_one_of(variable, {"role", "session_authorization"})) {
-        add(r, value == nullptr || is_one_of(value, {"none"}) ? rule::session_setting : rule::change_role, variable);
+        add(r, rule::change_role, variable); // back to another one as well
     } else if (is_one_of(variable, {"standard_conforming_strings"})) {
         add(r, value == nullptr || (boolean && on) ? rule::session_setting : rule::string_escapes, variable);
     } else if (is_one_of(variable, {"backslash_quote"})) {
@@ -866,6 +866,8 @@ void alter_table_command(review& r, const target& t, const AlterTableCmd* cmd) {
                                                           : reinterpret_cast<PartitionCmd*>(cmd->def)->name;
         const target other = look(r, v);
         if (own && other.own != nullptr) {
+            if (cmd->subtype == AT_AttachPartition)
+                const_cast<creation*>(other.own)->of = t.own;
             add(r, rule::new_object, t.n.shown);
         } else if (cmd->subtype == AT_AddInherit) {
             add(r, rule::inheritance, t.n.shown);
@@ -970,10 +972,7 @@ void alter_table_command(review& r, const target& t, const AlterTableCmd* cmd) {
         set_options(r, t, cmd);
         break;
     case AT_AlterConstraint:
-        add(r, rule::alter_constraint, t.n.shown,
-            cmd->def && IsA(cmd->def, Constraint) && reinterpret_cast<Constraint*>(cmd->def)->conname
-                ? quote_identifier(reinterpret_cast<Constraint*>(cmd->def)->conname)
-                : "a constraint");
+        add(r, rule::alter_constraint, t.n.shown, quote_identifier(bridge::altered_constraint(cmd)));
         break;
     case AT_ChangeOwner:
         add(r, rule::change_owner, t.n.shown, role_name(cmd->newowner));
@@ -1008,6 +1007,8 @@ void alter_table_command(review& r, const target& t, const AlterTableCmd* cmd) {
         add(r, rule::disable_rule, t.n.shown, part);
         break;
     case AT_DropInherit:
+        add(r, rule::detach_partition, named(reinterpret_cast<RangeVar*>(cmd->def)).shown, t.n.shown, size_of(t));
+        break;
     case AT_AddOf:
     case AT_DropOf:
         add(r, rule::inheritance, t.n.shown);
@@ -1217,6 +1218,10 @@ void drop_part(review& r, const DropStmt* s, List* names) {
         dropped_own(r, c, psprintf("%s of %s", quote_identifier(part), t.n.shown));
     else if (t.own != nullptr)
         add(r, rule::new_object, t.n.shown);
+    else if (s->missing_ok && OidIsValid(t.oid) &&
+             ((k == kind::trigger && trigger_state(t.oid, part) == '\0') ||
+              (k == kind::policy && !policy_exists(t.oid, part))))
+        add(r, rule::nothing_to_drop, t.n.shown, quote_identifier(part));
     else if (k == kind::trigger)
         add(r, is_guard(t, part) ? rule::sor_guard : rule::drop_trigger, t.n.shown, quote_identifier(part));
     else
@@ -1638,9 +1643,12 @@ void transaction(review& r, const TransactionStmt* s) {
         ++r.transaction;
         add(r, rule::prepared_transaction);
         return;
+    case TRANS_STMT_COMMIT_PREPARED:
+    case TRANS_STMT_ROLLBACK_PREPARED:
+        add(r, rule::unknown_statement, "", "", " What was prepared is not known here.");
+        return;
     case TRANS_STMT_ROLLBACK:
     case TRANS_STMT_ROLLBACK_TO:
-    case TRANS_STMT_ROLLBACK_PREPARED:
         // what was created may be gone; where it is not, later statements are taken to mean what existed
         foreach (cell, r.created)
             hash_search(r.creations, static_cast<creation*>(lfirst(cell))->key, HASH_REMOVE, nullptr);
