@@ -61,6 +61,8 @@ select findings('create table t (id int); drop table t; alter table orders renam
 select findings('create table if not exists orders (id int); drop table orders;');
 select findings('create schema s; alter table orders set schema s; drop schema s cascade;');
 select findings('create table t (at timestamptz) partition by range (at); alter table t attach partition events for values from (minvalue) to (maxvalue); drop table t;');
+select findings('create table orders (id int); alter table orders add column note text; drop table public.orders; alter table customers add column name text; alter table public.customers drop column name;');
+select findings('create table t (id int); create index on public.t (id); drop table public.t; alter table orders add column b int; alter table public.orders drop column b;');
 select findings('create temp table orders (id int); delete from orders; drop table pg_temp.orders; drop table orders;');
 select findings('create function f(int) returns int language sql as ''select 1''; drop function f(text); drop function f(int); drop function f;');
 select findings('alter table orders add column b int; alter table orders drop column b; alter table orders drop column b;');

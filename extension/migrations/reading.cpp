@@ -33,7 +33,16 @@ creation* find(const review& r, kind k, const char* schema, const char* name, co
     if (!make_key(r, key, k, schema, name, part))
         return nullptr;
     auto* c = static_cast<creation*>(hash_search(r.creations, key, HASH_FIND, nullptr));
-    return c != nullptr && !c->gone ? c : nullptr;
+    if (c == nullptr || c->gone)
+        return nullptr;
+    // Once with the schema and once without, it is the same only if the session's search_path is the one assumed here:
+    // where there is one already, that is not so.
+    if (c->qualified != (schema != nullptr) && (k == kind::relation || k == kind::column)) {
+        const Oid relation = find_relation(schema ? schema : r.schema, name);
+        if (OidIsValid(relation) && (k == kind::relation || column_exists(relation, part)))
+            return nullptr;
+    }
+    return c;
 }
 
 creation* create(review& r, kind k, const char* schema, const char* name, const char* part, const char* shown,
@@ -51,6 +60,7 @@ creation* create(review& r, kind k, const char* schema, const char* name, const 
     c->in_down = r.down;
     c->gone = c->not_valid = c->calls = false;
     c->counts = counts;
+    c->qualified = schema != nullptr;
     c->transaction = r.transaction;
     MemoryContextSwitchTo(outer);
     return c;

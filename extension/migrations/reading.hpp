@@ -29,6 +29,7 @@ struct creation {
     const char* name;   // as a person would write it
     const creation* of; // goes away together with this one
     bool in_down, gone; // gone: dropped again
+    bool qualified;     // named with its schema
     bool counts;        // the downgrade should drop it by name
     bool not_valid;     // a constraint that is not validated
     bool calls;         // a view that runs functions
