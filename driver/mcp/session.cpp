@@ -317,6 +317,10 @@ void session::list_tools(const message& incoming, bool modern) {
             return answer_error(incoming.id, invalid_params, "Invalid params: cursor must be a string");
         asked->cursor = cursor->get<std::string>();
     }
+    // For each page the tools are read anew.
+    const auto* user = allowed_.size() == 1 ? shared_.find(who()) : nullptr;
+    if (user && !shared_.allow_call(user->ids))
+        return answer_error(incoming.id, internal_error, "Internal error: " + shared_.too_many_calls());
     enqueue(std::move(asked));
 }
 
@@ -359,9 +363,8 @@ bool session::check_call(pending& call) {
         return false;
     }
     if (!shared_.allow_call(user.ids)) {
-        refuse_call(
-            call, "Refused: too many calls. Nothing was done. Wait a minute, then go on more slowly.",
-            {"53400", "more than " + std::to_string(shared_.settings.calls_per_minute) + " calls in a minute", {}, {}});
+        refuse_call(call, "Refused: too many calls. Nothing was done. Wait a minute, then go on more slowly.",
+                    {"53400", shared_.too_many_calls(), {}, {}});
         return false;
     }
     std::vector<violation> violations;
@@ -423,8 +426,11 @@ void session::choose_identity(const json& params) {
         return (!tenant.empty() && one.tenant != tenant) || (!user.empty() && one.on_behalf_of != user) ||
                (!worker.empty() && one.worker != worker);
     });
+    const auto run_key = text_member(params, "runKey");
+    if (run_key.size() > longest_name) // cut, two keys could become one
+        allowed_.clear();
     for (auto& one : allowed_)
-        one.run_key = excerpt(text_member(params, "runKey"), longest_name);
+        one.run_key = run_key;
 }
 
 // ---------------------------------------------------------------- the database

@@ -50,6 +50,9 @@ public:
 
     // Takes one call from the user's allowance. Else false: it is used up.
     bool allow_call(const resolved_identity& who);
+    std::string too_many_calls() const {
+        return "more than " + std::to_string(settings.calls_per_minute) + " calls in a minute";
+    }
 
     std::uint64_t unknown_tools = 0; // calls of tools that do not exist
 
