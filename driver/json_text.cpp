@@ -189,31 +189,49 @@ void split_json(std::string_view text, int depth,
         refuse("a string holds the character U+0000, which PostgreSQL cannot store");
 }
 
-std::string without_member(std::string_view object, std::string_view member) {
-    // Cut where it stands: reading and writing it again would change how numbers are spelled.
-    const auto name = json_quote(member);
-    int depth = 0;
-    std::size_t begin = 1; // of a member
-    bool is_it = false;
-    for (std::size_t at = 0; at < object.size(); ++at) {
-        const char c = object[at];
-        if (c == '"') {
-            if (depth == 1 && at == begin)
-                is_it = object.substr(at).starts_with(name + ":");
-            while (object[++at] != '"')
-                at += object[at] == '\\';
-        } else if (c == '{' || c == '[') {
-            ++depth;
-        } else if ((c == ',' && depth == 1) || ((c == '}' || c == ']') && --depth == 0)) {
-            if (is_it) {
-                const bool last = c != ',';
-                const auto from = last && begin > 1 ? begin - 1 : begin;
-                return std::string(object.substr(0, from)) + std::string(object.substr(last ? at : at + 1));
-            }
-            begin = at + 1;
+void each_member(std::string_view text, const std::function<void(std::string_view, std::string_view)>& found) {
+    constexpr std::string_view spaces = " \t\r\n";
+    std::size_t at = 1; // behind the bracket
+    const auto skip_spaces = [&] { at = std::min(text.find_first_not_of(spaces, at), text.size()); };
+    const auto skip_string = [&] {
+        while (text[++at] != '"')
+            at += text[at] == '\\';
+        ++at;
+    };
+    const bool is_object = text.starts_with('{');
+    for (skip_spaces(); at < text.size() && text[at] != '}' && text[at] != ']'; skip_spaces()) {
+        std::string_view key;
+        if (is_object) {
+            const auto begin = at;
+            skip_string();
+            key = text.substr(begin, at - begin);
+            at = text.find(':', at) + 1;
+            skip_spaces();
         }
+        const auto begin = at;
+        for (int depth = 0; depth > 0 || (text[at] != ',' && text[at] != '}' && text[at] != ']');) {
+            if (text[at] == '"') {
+                skip_string();
+                continue;
+            }
+            depth += text[at] == '{' || text[at] == '[';
+            depth -= text[at] == '}' || text[at] == ']';
+            ++at;
+        }
+        const auto value = text.substr(begin, at - begin);
+        found(key, value.substr(0, value.find_last_not_of(spaces) + 1));
+        at += text[at] == ',';
     }
-    return std::string(object);
+}
+
+std::string without_member(std::string_view object, std::string_view member) {
+    const auto name = json_quote(member);
+    std::string result;
+    each_member(object, [&](std::string_view key, std::string_view value) {
+        if (key != name)
+            result.append(result.empty() ? "{" : ",").append(key).append(":").append(value);
+    });
+    return result.empty() ? "{}" : result + "}";
 }
 
 std::string json_unquote(std::string_view text) {

@@ -28,8 +28,12 @@ struct json_faults {
 json_faults scan_json(std::string_view text, int depth, std::size_t deepest, bool unique_keys,
                       const std::function<void(const std::string& path, std::string_view json)>& found);
 
-// The object without one member, which may be absent. Both are JSON as split_json gives it: compact, the key spelled as
-// json_quote spells it.
+// The members of an object as they stand in its text, key (with its quotes) and value, or the elements of an array,
+// whose keys are empty. For a text that is known to be JSON, such as the database's: nothing is read, so no number is
+// too large and nothing too deep.
+void each_member(std::string_view text, const std::function<void(std::string_view key, std::string_view value)>& found);
+
+// The object without one member, which may be absent; the rest keeps its spelling. Keys are spelled as json_quote does.
 std::string without_member(std::string_view object, std::string_view member);
 
 // The string that a JSON string's text means.

@@ -1,8 +1,8 @@
-#include "message.hpp"
+#include "mcp/message.hpp"
 #include <algorithm>
-#include "../failure.hpp"
-#include "../json_text.hpp"
-#include "../text.hpp"
+#include "failure.hpp"
+#include "json_text.hpp"
+#include "text.hpp"
 
 namespace sor::mcp {
 namespace {

@@ -11,8 +11,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t deepest = 1000000; // what the database could store is handed out
-
 // A mark that stands nowhere in the text.
 std::string mark_for(std::string_view text) {
     for (;;) {
@@ -61,15 +59,15 @@ std::string joined(std::string one, std::string_view other) {
 // {"rows": […], …} with as many rows as `most` bytes hold. False when the result has no rows.
 bool cut_rows(std::string& result, std::size_t most, std::size_t& kept, std::size_t& all) {
     bool has_rows = false;
-    std::vector<std::string> rows;
+    std::vector<std::string_view> rows;
     std::string others;
-    scan_json(result, 2, deepest, false, [&](const std::string& path, std::string_view value) {
-        if (path == "/rows")
-            has_rows = value.starts_with('[');
-        else if (path.starts_with("/rows/"))
-            rows.emplace_back(value);
-        else if (path != "/truncated" && path.rfind('/') == 0 && path.size() > 1)
-            others += "," + json_quote(path.substr(1)) + ":" + std::string(value);
+    each_member(result, [&](std::string_view key, std::string_view value) {
+        if (key == "\"rows\"" && value.starts_with('[')) {
+            has_rows = true;
+            each_member(value, [&](std::string_view, std::string_view row) { rows.push_back(row); });
+        } else if (key != "\"truncated\"") {
+            others.append(",").append(key).append(":").append(value);
+        }
     });
     if (!has_rows)
         return false;
@@ -104,14 +102,14 @@ std::string_view meaning(std::string_view sqlstate) {
 
 gateway_answer read_answer(std::string_view text) {
     gateway_answer answer;
-    scan_json(text, 1, deepest, false, [&](const std::string& path, std::string_view value) {
-        if (path == "/status")
+    each_member(text, [&](std::string_view key, std::string_view value) {
+        if (key == "\"status\"")
             answer.status = json_unquote(value);
-        else if (path == "/result")
+        else if (key == "\"result\"")
             answer.result = value;
-        else if (path == "/error")
+        else if (key == "\"error\"")
             answer.error = value;
-        else if (path == "/replayed")
+        else if (key == "\"replayed\"")
             answer.replayed = value == "true";
     });
     return answer;

@@ -1,10 +1,10 @@
-#include "schema.hpp"
+#include "mcp/schema.hpp"
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <set>
 #include <string_view>
-#include "../text.hpp"
+#include "text.hpp"
 
 namespace sor::mcp {
 namespace {

@@ -744,18 +744,8 @@ void session::answer_call(pending& request, std::exception_ptr error, bool too_l
         return;
     }
     if (!error) {
-        std::string result;
-        try {
-            result = call_result(request.tool, read_answer(request.answer), shared_.settings.max_result,
-                                 meta(request.modern));
-        } catch (const std::exception& unreadable) { // a number beyond what JSON readers hold
-            log_error(std::current_exception());
-            result =
-                error_result("The call is recorded, but what it answered cannot be handed out. Ask for less of it.",
-                             {"22003", "the answer holds a value that is no number for a reader of JSON", {}, {}},
-                             meta(request.modern));
-        }
-        return answer(request, std::move(result));
+        return answer(request, call_result(request.tool, read_answer(request.answer), shared_.settings.max_result,
+                                           meta(request.modern)));
     }
     const auto [what, said] = explain(error, too_long);
     if (request.is_list) {

@@ -84,6 +84,30 @@ TEST(McpResult, SaysThatAResultIsTooLarge) {
     EXPECT_EQ(shown["_meta"]["sor/error"]["sqlstate"], "54000");
 }
 
+TEST(McpResult, NoNumberIsTooLarge) {
+    const std::string large = "1" + std::string(400, '0');
+    const auto text = call_result(
+        "read",
+        read_answer(R"({"error": null, "result": {"n": )" + large + R"(}, "status": "succeeded", "replayed": false})"),
+        10000, {});
+    EXPECT_NE(text.find("\"structuredContent\":{\"n\": " + large + "}"), std::string::npos);
+}
+
+TEST(McpResult, MembersStandAsInTheText) {
+    std::string seen;
+    const auto note = [&](std::string_view key, std::string_view value) {
+        seen.append(key).append("=").append(value).append(";");
+    };
+    sor::each_member("{}", note);
+    sor::each_member("[]", note);
+    EXPECT_EQ(seen, "");
+    sor::each_member(R"({"a" : [1, {"b": "]}"}] , "c\"\\": "x,\\" ,"d":1e400})", note);
+    EXPECT_EQ(seen, R"("a"=[1, {"b": "]}"}];"c\"\\"="x,\\";"d"=1e400;)");
+    seen.clear();
+    sor::each_member("[ {\"a\":1} , 2,\"\",null ]", note);
+    EXPECT_EQ(seen, "={\"a\":1};=2;=\"\";=null;");
+}
+
 TEST(McpResult, DeepResultsAreNoTrouble) {
     const std::string deep = std::string(5000, '[') + std::string(5000, ']');
     const auto text = call_result(
