@@ -234,6 +234,11 @@ std::string without_member(std::string_view object, std::string_view member) {
     return result.empty() ? "{}" : result + "}";
 }
 
+std::string string_member(const nlohmann::json& object, const char* member) {
+    const auto found = object.find(member);
+    return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
 std::string json_unquote(std::string_view text) {
     return json::parse(text).get<std::string>();
 }

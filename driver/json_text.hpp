@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <nlohmann/json_fwd.hpp>
 
 namespace sor {
 
@@ -35,6 +36,9 @@ void each_member(std::string_view text, const std::function<void(std::string_vie
 
 // The object without one member, which may be absent; the rest keeps its spelling. Keys are spelled as json_quote does.
 std::string without_member(std::string_view object, std::string_view member);
+
+// A member that is a string; empty when there is none.
+std::string string_member(const nlohmann::json& object, const char* member);
 
 // The string that a JSON string's text means.
 std::string json_unquote(std::string_view json);

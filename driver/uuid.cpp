@@ -20,4 +20,12 @@ std::string uuid_v5(std::initializer_list<std::string_view> parts) {
     return text;
 }
 
+std::string uuid_v4() {
+    uuid_t id;
+    uuid_generate_random(id);
+    char text[UUID_STR_LEN];
+    uuid_unparse_lower(id, text);
+    return text;
+}
+
 } // namespace sor

@@ -9,4 +9,7 @@ namespace sor {
 // worker repeats its request ids. Parts are told apart whatever they contain.
 std::string uuid_v5(std::initializer_list<std::string_view> parts);
 
+// A random one.
+std::string uuid_v4();
+
 } // namespace sor

@@ -34,13 +34,8 @@ struct returned_item {
     std::string error; // empty: released, the attempt does not count
 };
 
-std::string text_of(const json& object, const char* member) {
-    const auto found = object.find(member);
-    return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
 std::string with_detail(const json& error) {
-    const auto detail = text_of(error, "detail");
+    const auto detail = string_member(error, "detail");
     return detail.empty() ? detail : " (" + detail + ")";
 }
 
@@ -158,8 +153,8 @@ private:
         if (status == "succeeded")
             return result;
         const auto parsed = json::parse(error.empty() ? "{}" : error);
-        throw db::sql_error(text_of(parsed, "sqlstate"), what, text_of(parsed, "message") + with_detail(parsed),
-                            text_of(parsed, "hint"), std::source_location::current());
+        throw db::sql_error(string_member(parsed, "sqlstate"), what, string_member(parsed, "message") + with_detail(parsed),
+                            string_member(parsed, "hint"), std::source_location::current());
     }
 
     struct call_group {
@@ -307,10 +302,10 @@ private:
             for (std::size_t i = 0; i < group.size; ++i, ++result) {
                 if (result == results.end())
                     throw failure(exit_status::unavailable, "the gateway gave fewer results than there were calls");
-                if (text_of(*result, "status") == "succeeded")
+                if (string_member(*result, "status") == "succeeded")
                     continue;
                 // SR015 only says that a mate failed.
-                if (!culprit || text_of(culprit->value("error", json::object()), "sqlstate") == "SR015")
+                if (!culprit || string_member(culprit->value("error", json::object()), "sqlstate") == "SR015")
                     culprit = &*result;
             }
             if (culprit)
@@ -322,8 +317,8 @@ private:
 
     void failed_group(const protocol::item& item, const json& failure, std::vector<returned_item>& returned) {
         const auto error = failure.value("error", json::object());
-        const auto sqlstate = text_of(error, "sqlstate");
-        auto message = text_of(error, "message");
+        const auto sqlstate = string_member(error, "sqlstate");
+        auto message = string_member(error, "message");
         if (sqlstate == "SR007")
             return lost(item, message);
         const bool again = sqlstate == "SR006";
@@ -331,11 +326,11 @@ private:
                      : sqlstate == "SR003" ? exit_status::refused
                                            : exit_status::handler_fault);
         context_.log.error(db::sql_error(sqlstate,
-                                         text_of(failure, "status") == "refused" ? "a call for an item was refused"
+                                         string_member(failure, "status") == "refused" ? "a call for an item was refused"
                                                                                  : "a call for an item failed",
                                          "Item \"" + item.id + "\" of tenant \"" + tenant_.name +
                                              "\" goes back to the queue: " + message + with_detail(error),
-                                         text_of(error, "hint"), std::source_location::current()));
+                                         string_member(error, "hint"), std::source_location::current()));
         returned.push_back({&item, sqlstate + ": " + message});
     }
 

@@ -73,7 +73,7 @@ void channel::add_to(std::vector<pollfd>& entries) const {
     entries.push_back({lost_ ? -1 : out_, out, 0});
 }
 
-void channel::handle(const pollfd* entries) {
+int channel::handle(const pollfd* entries) {
     const pollfd& in = entries[0];
     const pollfd& out = entries[in_ == out_ ? 0 : 1];
     constexpr short gone = POLLERR | POLLHUP;
@@ -85,6 +85,7 @@ void channel::handle(const pollfd* entries) {
     // anything is read from it.
     if (!lost_ && (out.revents & gone) != 0 && (in_ != out_ || (in.events & POLLIN) == 0))
         lost();
+    return in_ == out_ ? 1 : 2;
 }
 
 void channel::read_some() {

@@ -27,8 +27,8 @@ public:
 
     // What to wait for: one or two entries for poll.
     void add_to(std::vector<pollfd>& entries) const;
-    // What came of it; the same number of entries.
-    void handle(const pollfd* entries);
+    // What came of it. Returns how many entries are its own.
+    int handle(const pollfd* entries);
 
     session& client() { return *session_; }
     // Hangs up on a client that cannot be served any more, or does not take its answers when the server ends.

@@ -35,11 +35,6 @@ std::string fenced(std::string_view words, std::string_view data) {
            "\n</data " + mark + ">";
 }
 
-std::string text_of(const json& object, const char* member) {
-    const auto found = object.find(member);
-    return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
 std::string members(std::string_view text, const std::string* structured, bool is_error, std::string meta) {
     std::string result = "\"content\":[{\"type\":\"text\",\"text\":" + json_quote(text) + "}]";
     if (structured)
@@ -135,9 +130,9 @@ std::string call_result(const std::string& tool, const gateway_answer& answer, s
                         std::string_view meta) {
     if (answer.status != "succeeded") {
         const auto error = json::parse(answer.error);
-        const auto sqlstate = text_of(error, "sqlstate");
+        const auto sqlstate = string_member(error, "sqlstate");
         return error_result(meaning(sqlstate),
-                            {sqlstate, text_of(error, "message"), text_of(error, "detail"), text_of(error, "hint")},
+                            {sqlstate, string_member(error, "message"), string_member(error, "detail"), string_member(error, "hint")},
                             meta);
     }
     auto result = answer.result;

@@ -123,13 +123,8 @@ public:
                 channel->client().end(session::ending::left);
         }
         auto entry = entries_.begin() + 3;
-        std::vector<pollfd> scratch;
-        for (const auto& [channel, account] : clients_) {
-            scratch.clear();
-            channel->add_to(scratch);
-            channel->handle(&*entry);
-            entry += static_cast<std::ptrdiff_t>(scratch.size());
-        }
+        for (const auto& [channel, account] : clients_)
+            entry += channel->handle(&*entry);
         shared_.data.run_finished();
         for (auto one = clients_.begin(); one != clients_.end();) {
             auto& channel = *one->way;

@@ -69,8 +69,8 @@ while True:
         break
     done = []
     for item in items:
-        todo = ask(handler, {"item": {"id": item["item_id"], "attempt": item["attempt"], "row": item["item"]}})
-        for step in todo["calls"]:
+        answer = ask(handler, {"item": {"id": item["item_id"], "attempt": item["attempt"], "row": item["item"]}})
+        for step in answer["calls"]:
             call(step["tool"], uuid.uuid5(uuid.NAMESPACE_OID, f"{QUEUE}/{item['item_id']}/{step['tool']}"), step["arguments"])
         done.append({"item_id": item["item_id"], "claim_token": item["claim_token"]})
 server.stdin.close()
