@@ -257,8 +257,8 @@ for my $page (@pages)
 }
 
 # The page of rules is printed out of the rules.
-is($node->safe_psql('readme', slurp(top . '/docs/migration_rules.sql')) . "\n", slurp(top . '/docs/migration_rules.md'),
-	'docs/migration_rules.md is what docs/migration_rules.sql prints');
+is($node->safe_psql('readme', slurp(top . '/docs/review_rules.sql')) . "\n", slurp(top . '/docs/review_rules.md'),
+	'docs/review_rules.md is what docs/review_rules.sql prints');
 
 # What the pages name -------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@
 
 #include "bridge/parse.hpp"
 
-namespace sor::migrations {
+namespace sor::review {
 
 Oid find_relation(const char* schema, const char* name); // InvalidOid when there is none
 bool schema_exists(const char* name);
@@ -38,4 +38,4 @@ bool is_volatile(Node* expression);
 // volatile ones may, except a few; of the others all.
 bool may_write(const List* name);
 
-} // namespace sor::migrations
+} // namespace sor::review

@@ -1,4 +1,4 @@
-#include "migrations/migrations_core.hpp"
+#include "review/review_core.hpp"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace sor::migrations {
+namespace sor::review {
 namespace {
 
 // Each piece as its kind, its line and its text, without the blanks around it.
@@ -111,4 +111,4 @@ TEST(rules, are_complete) {
 }
 
 } // namespace
-} // namespace sor::migrations
+} // namespace sor::review

@@ -1,11 +1,11 @@
-#include "migrations/statements.hpp"
+#include "review/statements.hpp"
 
 extern "C" {
 #include "catalog/pg_trigger.h"
 #include "nodes/makefuncs.h"
 }
 
-namespace sor::migrations {
+namespace sor::review {
 
 namespace {
 
@@ -508,4 +508,4 @@ void create_index(review& r, const IndexStmt* s) {
     }
 }
 
-} // namespace sor::migrations
+} // namespace sor::review

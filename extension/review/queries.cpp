@@ -1,6 +1,6 @@
-#include "migrations/statements.hpp"
+#include "review/statements.hpp"
 
-namespace sor::migrations {
+namespace sor::review {
 
 namespace {
 
@@ -304,4 +304,4 @@ void set_variable(review& r, const VariableSetStmt* s) {
     }
 }
 
-} // namespace sor::migrations
+} // namespace sor::review

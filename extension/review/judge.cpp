@@ -1,13 +1,13 @@
-#include "migrations/review.hpp"
+#include "review/judge.hpp"
 
 #include "bridge/subtransaction.hpp"
-#include "migrations/statements.hpp"
+#include "review/statements.hpp"
 
 extern "C" {
 #include "utils/hsearch.h"
 }
 
-namespace sor::migrations {
+namespace sor::review {
 
 using bridge::in;
 
@@ -728,4 +728,4 @@ void review_migration(bridge::rowset& rows, std::string_view up, const std::stri
     MemoryContextDelete(r.memory);
 }
 
-} // namespace sor::migrations
+} // namespace sor::review

@@ -6,14 +6,14 @@
 #include <span>
 #include <string_view>
 
-namespace sor::migrations {
+namespace sor::review {
 
 enum class severity { safe, locking, rewriting, destructive, opaque };
 const char* name_of(severity s);
 
 enum class rule {
 #define RULE(name, severity, object, part, hazard, example, safer) name,
-#include "migrations/rules.def"
+#include "review/rules.def"
 #undef RULE
 };
 
@@ -74,4 +74,4 @@ private:
     std::string_view names_; // what is left of the line
 };
 
-} // namespace sor::migrations
+} // namespace sor::review

@@ -5,7 +5,7 @@
 
 #include <string_view>
 
-namespace sor::migrations {
+namespace sor::review {
 
 // Adds a row for each finding, at least one for each statement. down null: none was given. Raises only what is not the
 // migration's fault: a cancel, no memory.
@@ -14,4 +14,4 @@ void review_migration(bridge::rowset& rows, std::string_view up, const std::stri
 // A rule's text with {0}, {1} and {2:…} filled in, and extra (or null) after it. definition null: what stands there.
 text* fill_in(const char* pattern, const char* object, const char* part, const char* definition, const char* extra);
 
-} // namespace sor::migrations
+} // namespace sor::review

@@ -1,8 +1,8 @@
-#include "migrations/migrations_core.hpp"
+#include "review/review_core.hpp"
 
 #include <algorithm>
 
-namespace sor::migrations {
+namespace sor::review {
 
 namespace {
 
@@ -16,13 +16,13 @@ struct hyphened {
     }
 };
 #define RULE(name, severity, object, part, hazard, example, safer) constexpr hyphened id_of_##name(#name);
-#include "migrations/rules.def"
+#include "review/rules.def"
 #undef RULE
 
 constexpr rule_text all_rules[] = {
 #define RULE(name, level, object, part, hazard, example, safer)                                                        \
     {id_of_##name.text, severity::level, object, part, hazard, example, safer},
-#include "migrations/rules.def"
+#include "review/rules.def"
 #undef RULE
 };
 
@@ -289,4 +289,4 @@ bool scope_reader::next(std::string_view& name) {
     }
 }
 
-} // namespace sor::migrations
+} // namespace sor::review

@@ -1,9 +1,9 @@
 // What each kind of statement does, as findings.
 #pragma once
 
-#include "migrations/reading.hpp"
+#include "review/reading.hpp"
 
-namespace sor::migrations {
+namespace sor::review {
 
 // queries.cpp: what reads and writes rows, and settings
 void query(review& r, Node* node);
@@ -39,4 +39,4 @@ void alter_enum(review& r, const AlterEnumStmt* s);
 void used_enum_values(review& r);
 void alter_domain(review& r, const AlterDomainStmt* s);
 
-} // namespace sor::migrations
+} // namespace sor::review

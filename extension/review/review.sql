@@ -1,4 +1,4 @@
--- migrations: what a change of the schema does to a database in use, said before it is made.
+-- review: what a change of the schema does to a database in use, said before it is made.
 
 create function sor.review_migration(up text, down text default null)
     returns table (statement_no int, severity text, rule text, detail text, safer text, line int, direction text)

@@ -1,4 +1,4 @@
-#include "migrations/statements.hpp"
+#include "review/statements.hpp"
 
 extern "C" {
 #include "catalog/index.h"
@@ -6,7 +6,7 @@ extern "C" {
 #include "nodes/makefuncs.h"
 }
 
-namespace sor::migrations {
+namespace sor::review {
 
 namespace {
 
@@ -530,4 +530,4 @@ void create_aggregate(review& r, const DefineStmt* s) {
         routine_created(r, named(s->defnames), signature(reinterpret_cast<List*>(linitial(s->args))));
 }
 
-} // namespace sor::migrations
+} // namespace sor::review

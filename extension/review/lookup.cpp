@@ -1,4 +1,4 @@
-#include "migrations/lookup.hpp"
+#include "review/lookup.hpp"
 
 extern "C" {
 #include "access/htup_details.h"
@@ -24,7 +24,7 @@ extern "C" {
 
 #include <string_view>
 
-namespace sor::migrations {
+namespace sor::review {
 
 namespace {
 
@@ -347,4 +347,4 @@ bool may_write(const List* name) {
     return writes || !trusted;
 }
 
-} // namespace sor::migrations
+} // namespace sor::review

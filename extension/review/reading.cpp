@@ -1,11 +1,11 @@
-#include "migrations/reading.hpp"
+#include "review/reading.hpp"
 
 extern "C" {
 #include "nodes/makefuncs.h"
 #include "utils/hsearch.h"
 }
 
-namespace sor::migrations {
+namespace sor::review {
 
 char* keep(const review& r, const char* s) {
     return MemoryContextStrdup(r.memory, s);
@@ -272,4 +272,4 @@ bool is_one_of(const char* s, std::initializer_list<const char*> list) {
     return false;
 }
 
-} // namespace sor::migrations
+} // namespace sor::review

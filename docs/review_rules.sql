@@ -1,4 +1,4 @@
--- Prints docs/migration_rules.md: psql -XAtqf docs/migration_rules.sql > docs/migration_rules.md, in a database with sor.
+-- Prints docs/review_rules.md: psql -XAtqf docs/review_rules.sql > docs/review_rules.md, in a database with sor.
 with rules as (select row_number() over () as n, * from sor.migration_rules()),
 severities(severity, o, meaning) as (values
     ('safe', 1, 'Nothing is lost, and nobody waits longer than an instant.'),
@@ -7,8 +7,8 @@ severities(severity, o, meaning) as (values
     ('destructive', 4, 'Data, a guarantee, a permission or a name that programs use is lost.'),
     ('opaque', 5, 'What it does cannot be read off it: a person has to.'))
 select body from (
-    select 0 as o, 0 as n, E'# The rules of the review\n\nPrinted by `docs/migration_rules.sql` out of `sor.migration_rules()`; '
-           || E'[migrations.md](migrations.md) says how they are used.' as body
+    select 0 as o, 0 as n, E'# The rules of the review\n\nPrinted by `docs/review_rules.sql` out of `sor.migration_rules()`; '
+           || E'[review.md](review.md) says how they are used.' as body
     union all
     select o, 0, format(E'\n## %s\n%s', severity, meaning) from severities
     union all

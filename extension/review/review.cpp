@@ -1,7 +1,7 @@
-#include "migrations/review.hpp"
-#include "migrations/migrations_core.hpp"
+#include "review/judge.hpp"
+#include "review/review_core.hpp"
 
-namespace sor::migrations {
+namespace sor::review {
 
 using bridge::in;
 
@@ -25,4 +25,4 @@ SOR_FUNCTION(migration_rules) {
     return 0;
 }
 
-} // namespace sor::migrations
+} // namespace sor::review

@@ -1,10 +1,10 @@
 // What is known while a migration is read, and the names in it.
 #pragma once
 
-#include "migrations/lookup.hpp"
-#include "migrations/migrations_core.hpp"
+#include "review/lookup.hpp"
+#include "review/review_core.hpp"
 
-namespace sor::migrations {
+namespace sor::review {
 
 constexpr int key_size = 4 * NAMEDATALEN + 8;
 
@@ -118,4 +118,4 @@ creation* relation_created(review& r, const RangeVar* v, bool counts = true);
 bool exists_already(review& r, const RangeVar* v);
 const char* size_of(const target& t); // a sentence for add, or null
 
-} // namespace sor::migrations
+} // namespace sor::review
