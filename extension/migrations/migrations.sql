@@ -1,0 +1,1 @@
+-- migrations: the history of the schema, kept in the database it is the history of.
