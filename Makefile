@@ -8,7 +8,7 @@ EXTENSION = extension/sor
 EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" extension/sor.control)
 MODULE_big = sor
 MODULES_IN_ORDER = $(shell grep -v '^\#' extension/install.list)
-SOURCES = $(wildcard extension/bridge/*.cpp $(foreach m,$(MODULES_IN_ORDER),extension/$(m)/*.cpp))
+SOURCES = $(wildcard extension/*.cpp extension/bridge/*.cpp $(foreach m,$(MODULES_IN_ORDER),extension/$(m)/*.cpp))
 OBJS = $(SOURCES:.cpp=.o)
 DATA_built = extension/sor--$(EXTVERSION).sql
 DATA = $(wildcard extension/upgrade/sor--*--*.sql)

@@ -1,6 +1,7 @@
 #include "context/context.hpp"
 
 #include "bridge/catalog.hpp"
+#include "bridge/utility.hpp"
 
 namespace sor::context {
 
@@ -211,19 +212,9 @@ void refuse_deferring(const Node* statement) {
                         errhint("Leave SET CONSTRAINTS out of deferred triggers.")));
 }
 
-void refuse_statement(const Node* statement) {
-    refuse_deferring(statement);
-    refuse_outliving(statement);
-}
-
-ProcessUtility_hook_type previous_utility_hook = nullptr;
-
-void utility_hook(PlannedStmt* statement, const char* text, bool read_only_tree, ProcessUtilityContext where,
-                  ParamListInfo parameters, QueryEnvironment* environment, DestReceiver* destination,
-                  QueryCompletion* completion) {
-    bridge::enter<&refuse_statement>(static_cast<const Node*>(statement->utilityStmt));
-    (previous_utility_hook ? previous_utility_hook : standard_ProcessUtility)(
-        statement, text, read_only_tree, where, parameters, environment, destination, completion);
+void refuse_statement(PlannedStmt* statement, const char*, ProcessUtilityContext) {
+    refuse_deferring(statement->utilityStmt);
+    refuse_outliving(statement->utilityStmt);
 }
 
 // ---------------------------------------------------------------- grants
@@ -513,35 +504,29 @@ bool detail::is_open() {
     return opened.set;
 }
 
+namespace {
+
+void define(const char* name, const char* what, char** variable, GucStringAssignHook assign) {
+    // Not GUC_NO_RESET, which 16 has: it would forbid setting for the length of a function, as administration() does.
+    constexpr int flags = GUC_NO_RESET_ALL | GUC_DISALLOW_IN_FILE | GUC_NOT_IN_SAMPLE;
+    DefineCustomStringVariable(name, what, nullptr, variable, "", PGC_SUSET, flags, only_we_set, assign, nullptr);
+}
+
+} // namespace
+
+void load() {
+    define("sor.tenant_id", "Tenant of this transaction.", &tenant_setting, assign_tenant);
+    define("sor.user_id", "User this transaction acts for.", &user_setting, assign_user);
+    define("sor.actor_kind", "Kind of actor: user, agent or system.", &actor_kind_setting, nullptr);
+    RegisterXactCallback(at_transaction_end, nullptr);
+    RegisterSubXactCallback(at_subtransaction_end, nullptr);
+    hold_cursor_possible = IsTransactionState();
+    bridge::observe_utility(refuse_statement);
+}
+
 } // namespace sor::context
 
 using namespace sor;
-
-extern "C" {
-// PGDLLEXPORT is empty before 16, and everything else is hidden.
-__attribute__((visibility("default"))) const Pg_magic_struct* Pg_magic_func(void);
-PG_MODULE_MAGIC;
-__attribute__((visibility("default"))) void _PG_init(void);
-}
-
-static void define(const char* name, const char* what, char** variable, GucStringAssignHook assign) {
-    // Not GUC_NO_RESET, which 16 has: it would forbid setting for the length of a function, as administration() does.
-    constexpr int flags = GUC_NO_RESET_ALL | GUC_DISALLOW_IN_FILE | GUC_NOT_IN_SAMPLE;
-    DefineCustomStringVariable(name, what, nullptr, variable, "", PGC_SUSET, flags, context::only_we_set, assign,
-                               nullptr);
-}
-
-void _PG_init(void) {
-    define("sor.tenant_id", "Tenant of this transaction.", &context::tenant_setting, context::assign_tenant);
-    define("sor.user_id", "User this transaction acts for.", &context::user_setting, context::assign_user);
-    define("sor.actor_kind", "Kind of actor: user, agent or system.", &context::actor_kind_setting, nullptr);
-    MarkGUCPrefixReserved("sor");
-    RegisterXactCallback(context::at_transaction_end, nullptr);
-    RegisterSubXactCallback(context::at_subtransaction_end, nullptr);
-    context::hold_cursor_possible = IsTransactionState();
-    context::previous_utility_hook = ProcessUtility_hook;
-    ProcessUtility_hook = context::utility_hook;
-}
 
 SOR_FUNCTION(current_tenant) {
     const pg_uuid_t* id = context::current_tenant();

@@ -12,6 +12,8 @@
 
 namespace sor::context {
 
+void load(); // called once, when the library is loaded
+
 const pg_uuid_t* current_tenant();  // null: none
 const pg_uuid_t* current_user_id(); // null: none
 const char* current_actor_kind();   // null: none
