@@ -1,6 +1,7 @@
 -- context: who acts, in which tenant. It cannot be forged, does not outlive its transaction, and hides other tenants.
 set client_min_messages = warning;
 create extension if not exists sor;
+set sor.drop_guard = off; -- tampers with what is guarded, and drops it at the end
 create schema context_test;
 grant usage on schema context_test to public;
 insert into sor.tenants (tenant_id, name) values
@@ -196,6 +197,7 @@ select current_setting('sor.tenant_id') = '00000000-0000-7000-8000-00000000c0b2'
 set role context_app;
 select rows, of, tenant, kind from context_test.sees;
 \c -reuse-previous=on "options=''"
+set sor.drop_guard = off;
 set client_min_messages = warning;
 \set VERBOSITY default
 
@@ -247,6 +249,7 @@ close c;
 select sor.set_context(:b);
 rollback;
 \c -
+set sor.drop_guard = off;
 set client_min_messages = warning;
 set role context_both;
 begin;
@@ -305,6 +308,7 @@ select context_test.attempt('select sor.set_context(''00000000-0000-7000-8000-00
 rollback;
 select count(*) from context_test.notes;
 \c -
+set sor.drop_guard = off;
 set client_min_messages = warning;
 
 -- ---------------------------------------------------------------- grants: tenant, users, kinds

@@ -1,6 +1,7 @@
 -- events: chained, append-only, durable. The chain is checked here by SQL alone, from docs/events.md.
 set client_min_messages = warning;
 create extension if not exists sor;
+set sor.drop_guard = off; -- tampers with what is guarded, and drops it at the end
 create schema events_test;
 grant usage on schema events_test to public;
 insert into sor.tenants (tenant_id, name) values
@@ -279,6 +280,7 @@ reset role;
 select sor.protect_append_only(null);
 
 -- ---------------------------------------------------------------- the extension stays while it holds history
+set sor.drop_guard = on;
 drop extension sor;
 drop extension if exists plpgsql_not_there, sor cascade;
 drop schema sor cascade;
@@ -291,8 +293,9 @@ set session_replication_role = replica;
 drop extension sor;
 reset session_replication_role;
 drop table sor.agent_events;
-drop event trigger sor_keep_history;
+drop event trigger sor_drop_guard;
 select count(*) from pg_extension where extname = 'sor';
+set sor.drop_guard = off;
 
 -- ---------------------------------------------------------------- an acknowledged event is on disk, whatever the session says
 create table events_test.control (i int);

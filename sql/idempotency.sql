@@ -1,6 +1,7 @@
 -- idempotency: registered tables are written by natural key; responses are stored until they expire.
 set client_min_messages = warning;
 create extension if not exists sor;
+set sor.drop_guard = off; -- tampers with what is guarded, and drops it at the end
 create schema idempotency_test;
 insert into sor.tenants (tenant_id, name) values
     ('00000000-0000-7000-8000-00000000d0a1', 'idempotency A'), ('00000000-0000-7000-8000-00000000d0b2', 'idempotency B');

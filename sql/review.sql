@@ -1,6 +1,7 @@
 -- review: the review of schema changes. What each rule warns of is in its own example.
 set client_min_messages = warning;
 create extension if not exists sor;
+set sor.drop_guard = off; -- tampers with what is guarded, and drops it at the end
 \pset format unaligned
 
 -- what exists before the migrations that are reviewed

@@ -1,6 +1,7 @@
 -- tools: the allow-list and the one gateway. A call takes effect once, in one transaction with its journal, or not at all.
 set client_min_messages = warning;
 create extension if not exists sor;
+set sor.drop_guard = off; -- tampers with what is guarded, and drops it at the end
 create schema tools_test;
 insert into sor.tenants (tenant_id, name) values
     ('00000000-0000-7000-8000-00000000e0a1', 'tools A'), ('00000000-0000-7000-8000-00000000e0b2', 'tools B');

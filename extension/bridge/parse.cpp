@@ -53,4 +53,13 @@ const char* altered_constraint(const AlterTableCmd* command) {
 #endif
 }
 
+bool lifts_constraint([[maybe_unused]] const AlterTableCmd* command) {
+#if PG_VERSION_NUM >= 180000
+    const auto* alter = castNode(ATAlterConstraint, command->def);
+    return alter->alterEnforceability && !alter->is_enforced;
+#else
+    return false;
+#endif
+}
+
 } // namespace sor::bridge

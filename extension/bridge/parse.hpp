@@ -25,4 +25,7 @@ bool sets_expression(AlterTableType command);
 // The name in ALTER CONSTRAINT, which is another node from 18 on.
 const char* altered_constraint(const AlterTableCmd* command);
 
+// Whether an ALTER CONSTRAINT makes it NOT ENFORCED, which is new in 18.
+bool lifts_constraint(const AlterTableCmd* command);
+
 } // namespace sor::bridge

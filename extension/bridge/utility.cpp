@@ -8,6 +8,7 @@ constexpr int most_observers = 4;
 utility_observer observers[most_observers];
 int observer_count = 0;
 int depth = 0;
+int own_depth = 0; // of the statement that execute_own runs
 ProcessUtility_hook_type previous = nullptr;
 
 void tell(PlannedStmt* statement, const char* query, ProcessUtilityContext context) {
@@ -41,6 +42,24 @@ void observe_utility(utility_observer observer) {
 
 int utility_depth() {
     return depth;
+}
+
+result execute_own(const char* sql) {
+    const int outer = own_depth;
+    result out;
+    PG_TRY();
+    {
+        own_depth = depth + 1;
+        out = execute_text(sql);
+    }
+    PG_FINALLY();
+    { own_depth = outer; }
+    PG_END_TRY();
+    return out;
+}
+
+bool own_statement_runs() {
+    return own_depth != 0 && depth == own_depth;
 }
 
 void install_utility_hook() {

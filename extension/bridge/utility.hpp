@@ -1,7 +1,7 @@
 // The library's one hook of utility statements: whoever must see them registers here, and all know how deep they run.
 #pragma once
 
-#include "bridge/entry.hpp"
+#include "bridge/plan_cache.hpp"
 
 namespace sor::bridge {
 
@@ -12,6 +12,11 @@ void observe_utility(utility_observer observer); // while the library is loaded
 
 // How many utility statements run inside one another now, 1 being the outermost. Errors leave it right.
 int utility_depth();
+
+// Executes DDL that is sor's own: the caller was let in by the right to execute the function that does so.
+result execute_own(const char* sql);
+// Whether the utility statement now running is such a one, and not one that it runs in turn.
+bool own_statement_runs();
 
 // Called once, when the library is loaded.
 void install_utility_hook();

@@ -1,6 +1,7 @@
 #include "claim/queue.hpp"
 
 #include "bridge/catalog.hpp"
+#include "bridge/utility.hpp"
 #include "idempotency/idempotency.hpp"
 
 extern "C" {
@@ -329,12 +330,12 @@ void create_triggers(Oid relid, const char* name, const char* key_column, const 
     appendStringInfo(&enable, "alter table %s ", table);
     for (const auto& t : triggers) {
         const char* trigger = quote_identifier(psprintf("sor_queue_%s_%s", name, t.suffix));
-        bridge::execute_text(psprintf("create or replace trigger %s %s on %s %s execute function sor.%s(%s)", trigger,
+        bridge::execute_own(psprintf("create or replace trigger %s %s on %s %s execute function sor.%s(%s)", trigger,
                                       t.event, table, t.how, t.function, argument));
         // ALWAYS: a session in replica mode must not slip past.
         appendStringInfo(&enable, "%senable always trigger %s", t.suffix == triggers[0].suffix ? "" : ", ", trigger);
     }
-    bridge::execute_text(enable.data);
+    bridge::execute_own(enable.data);
 }
 
 // Every row there is becomes an item, read tenant by tenant as the owner. The triggers' lock keeps others out.

@@ -663,6 +663,16 @@ SOR_FUNCTION(login_check) {
     return 0;
 }
 
+namespace sor::context {
+
+static protector protect_further = nullptr;
+
+void also_protect(protector with) {
+    protect_further = with;
+}
+
+} // namespace sor::context
+
 namespace {
 
 void protect(Oid relid, const char* column_name) {
@@ -691,16 +701,16 @@ void protect(Oid relid, const char* column_name) {
     const bool has_policy = now.boolean(0, 4);
     const bool is_right = has_policy && now.boolean(0, 5);
     if (!now.boolean(0, 1))
-        bridge::execute_text(psprintf("alter table %s enable row level security, force row level security", table));
+        bridge::execute_own(psprintf("alter table %s enable row level security, force row level security", table));
     if (!now.boolean(0, 2))
-        bridge::execute_text(psprintf("alter table %s alter column %s set not null", table, column));
+        bridge::execute_own(psprintf("alter table %s alter column %s set not null", table, column));
     if (!now.boolean(0, 3))
-        bridge::execute_text(
+        bridge::execute_own(
             psprintf("alter table %s alter column %s set default sor.current_tenant()", table, column));
     if (has_policy && !is_right)
-        bridge::execute_text(psprintf("drop policy tenant_isolation on %s", table));
+        bridge::execute_own(psprintf("drop policy tenant_isolation on %s", table));
     if (!is_right)
-        bridge::execute_text(psprintf("create policy tenant_isolation on %s for all using %s with check %s", table,
+        bridge::execute_own(psprintf("create policy tenant_isolation on %s for all using %s with check %s", table,
                                       isolation, isolation));
     if (!now.boolean(0, 6))
         ereport(WARNING, (errmsg("no index of table %s leads with column %s", table, column),
@@ -709,6 +719,8 @@ void protect(Oid relid, const char* column_name) {
         ereport(WARNING, (errmsg("table %s has other permissive policies", table),
                           errdetail("They admit rows whatever their tenant: %s.", now.string(0, 7)),
                           errhint("Make them restrictive, or drop them.")));
+    if (context::protect_further != nullptr)
+        context::protect_further(relid);
 }
 
 } // namespace

@@ -161,6 +161,11 @@ void require_fit_owner(Oid owner, const char* what);
 // The same at each use, for the owner may have changed since; out of the catalog's caches.
 void require_harmless_owner(Oid owner, const char* what);
 
+// What else protecting a table does, beside row security: called with SPI connected, as the operator who calls, for each
+// table that protect_tenant isolates, partitions included.
+using protector = void (*)(Oid relid);
+void also_protect(protector with); // once, when the library is loaded
+
 // Raises 42501 unless the calling role is a member of that role (superusers are of every one).
 void require_member_of(Oid role, const char* why);
 

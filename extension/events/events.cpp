@@ -2,6 +2,7 @@
 
 #include "bridge/catalog.hpp"
 #include "bridge/digest.hpp"
+#include "bridge/utility.hpp"
 #include "bridge/uuid_v7.hpp"
 #include "events/events_core.hpp"
 
@@ -433,16 +434,16 @@ void guard(Oid relid) {
         if (!found.empty() && DatumGetInt16(found.datum(0, 1)) == g.type && found.boolean(0, 2))
             continue;
         if (!found.empty())
-            bridge::execute_text(psprintf("drop trigger %s on %s", g.name, table));
+            bridge::execute_own(psprintf("drop trigger %s on %s", g.name, table));
         StringInfoData sql;
         initStringInfo(&sql);
         appendStringInfo(&sql, "create trigger %s ", g.name);
         appendStringInfo(&sql, g.fires, table);
         appendStringInfoString(&sql, " execute function sor.refuse_change()");
-        bridge::execute_text(sql.data);
+        bridge::execute_own(sql.data);
     }
     // ALWAYS: a session in replica mode must not slip past.
-    bridge::execute_text(psprintf("alter table %s enable always trigger append_only_rows,"
+    bridge::execute_own(psprintf("alter table %s enable always trigger append_only_rows,"
                                   " enable always trigger append_only_truncate",
                                   table));
 }
@@ -464,49 +465,4 @@ SOR_FUNCTION(protect_append_only) {
             guard(DatumGetObjectId(found.datum(i, 1)));
     });
     PG_RETURN_VOID();
-}
-
-namespace {
-
-// Whether the command would drop the extension, by name, with its schema, or with everything its owner has.
-bool drops_extension(const Node* command) {
-    ListCell* cell;
-    if (IsA(command, DropStmt)) {
-        const auto* drop = reinterpret_cast<const DropStmt*>(command);
-        if (drop->removeType == OBJECT_EXTENSION || drop->removeType == OBJECT_SCHEMA)
-            foreach (cell, drop->objects)
-                if (strcmp(strVal(lfirst(cell)), "sor") == 0)
-                    return true;
-    } else if (IsA(command, DropOwnedStmt)) {
-        static bridge::statement owner("select extowner from pg_catalog.pg_extension where extname = 'sor'", {});
-        const auto found = owner.run();
-        foreach (cell, reinterpret_cast<const DropOwnedStmt*>(command)->roles)
-            if (!found.empty() &&
-                get_rolespec_oid(static_cast<RoleSpec*>(lfirst(cell)), true) == DatumGetObjectId(found.datum(0, 1)))
-                return true;
-    }
-    return false;
-}
-
-} // namespace
-
-// The event trigger that keeps history: at the start of the command, for at its end the trigger itself would be gone.
-SOR_FUNCTION(keep_history) {
-    if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
-        elog(ERROR, "keep_history: not called as an event trigger");
-    const Node* command = reinterpret_cast<EventTriggerData*>(fcinfo->context)->parsetree;
-    if (command == nullptr)
-        return PointerGetDatum(nullptr);
-    bridge::with_spi([&](MemoryContext) {
-        if (!drops_extension(command))
-            return;
-        // Every run and every message has events; what row security would hide is an error here, not an empty table.
-        static bridge::statement any("select exists (select from sor.agent_events)", {});
-        if (any.run().boolean(0, 1))
-            bridge::raise(
-                code::append_only_violation, "extension sor holds history",
-                "Dropping it would drop all runs, events and messages.",
-                "Dump the database first; then a superuser may ALTER EVENT TRIGGER sor_keep_history DISABLE.");
-    });
-    return PointerGetDatum(nullptr);
 }

@@ -55,13 +55,5 @@ grant select, insert on sor.agent_events to sor_engine;
 grant select, insert, update on sor.event_streams to sor_engine;
 grant select on sor.agent_events, sor.event_streams to sor_auditor;
 
-create function sor.keep_history() returns event_trigger
-    language c as 'MODULE_PATHNAME', 'sor_keep_history'
-    set search_path = pg_catalog, pg_temp set row_security = off;
-comment on function sor.keep_history() is 'Refuses to drop the extension or its schema with SR004 while a run, event or message exists.';
-create event trigger sor_keep_history on ddl_command_start when tag in ('DROP EXTENSION', 'DROP SCHEMA', 'DROP OWNED')
-    execute function sor.keep_history();
-alter event trigger sor_keep_history enable always;
-
 select pg_catalog.pg_extension_config_dump('sor.agent_events', '');
 select pg_catalog.pg_extension_config_dump('sor.event_streams', '');
