@@ -55,18 +55,18 @@ select i.indexrelid::regclass as key from pg_index i join pg_class c on c.oid = 
 
 -- functions: C, run as their caller, owned by the engine, with a pinned search_path unless they run no SQL; each is explained
 select p.oid::regprocedure as function, p.prosecdef, pg_get_userbyid(p.proowner), l.lanname from pg_proc p join pg_language l on l.oid = p.prolang
- where p.pronamespace = 'sor'::regnamespace and (p.prosecdef or p.proowner <> 'sor_engine'::regrole or l.lanname <> 'c') order by 1::text collate "C";
+ where p.pronamespace = 'sor'::regnamespace and (p.prosecdef or p.proowner <> 'sor_engine'::regrole or l.lanname <> 'c') order by p.oid::regprocedure::text collate "C";
 select p.oid::regprocedure as unpinned from pg_proc p
- where p.pronamespace = 'sor'::regnamespace and not coalesce('search_path=pg_catalog, pg_temp' = any (p.proconfig), false) order by 1::text collate "C";
+ where p.pronamespace = 'sor'::regnamespace and not coalesce('search_path=pg_catalog, pg_temp' = any (p.proconfig), false) order by p.oid::regprocedure::text collate "C";
 select p.oid::regprocedure as without_row_security from pg_proc p
- where p.pronamespace = 'sor'::regnamespace and p.proconfig is not null and not 'row_security=on' = any (p.proconfig) order by 1::text collate "C";
+ where p.pronamespace = 'sor'::regnamespace and p.proconfig is not null and not 'row_security=on' = any (p.proconfig) order by p.oid::regprocedure::text collate "C";
 select p.oid::regprocedure as unexplained from pg_proc p where p.pronamespace = 'sor'::regnamespace and obj_description(p.oid, 'pg_proc') is null;
 -- Worker-facing functions take no argument that runs the caller's code
 select p.oid::regprocedure as function, t::regtype from pg_proc p, unnest(p.proargtypes) t
  where p.pronamespace = 'sor'::regnamespace and (has_function_privilege('sor_worker', p.oid, 'execute') or has_function_privilege('sor_app', p.oid, 'execute')
        or has_function_privilege('sor_relay', p.oid, 'execute'))
    and t::regtype::text not in ('uuid', 'uuid[]', 'text', 'text[]', 'name', 'jsonb', 'bigint', 'integer', 'boolean', 'interval', 'timestamp with time zone')
- order by 1::text collate "C";
+ order by p.oid::regprocedure::text collate "C";
 
 -- the engine: no login, no power of its own, no members, member of nothing, owner of no table
 select rolcanlogin, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication from pg_roles where rolname = 'sor_engine';
