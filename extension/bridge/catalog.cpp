@@ -97,4 +97,12 @@ Oid owner_of_function(Oid function) {
     return owner;
 }
 
+bool may_become(Oid member, Oid role) {
+#if PG_VERSION_NUM >= 160000
+    return member_can_set_role(member, role);
+#else
+    return is_member_of_role(member, role);
+#endif
+}
+
 } // namespace sor::bridge

@@ -13,5 +13,6 @@ Oid owner_of_relation(Oid relid);
 char* qualified_signature(Oid function);  // schema, name and (jsonb)
 Oid find_function(const char* signature); // of one jsonb argument that returns one jsonb; InvalidOid when there is none
 Oid owner_of_function(Oid function);
+bool may_become(Oid member, Oid role); // by SET ROLE
 
 } // namespace sor::bridge

@@ -6,17 +6,19 @@ extern "C" {
 
 namespace sor::bridge {
 
-List* parse_sql(const char* text) {
+namespace {
+
+template <guarded F>
+void by_the_standard(F&& f) {
     const bool standard = standard_conforming_strings;
     const bool warning = escape_string_warning;
     const int quote = backslash_quote;
-    List* volatile statements = NIL;
     PG_TRY();
     {
         standard_conforming_strings = true;
         escape_string_warning = false;
         backslash_quote = BACKSLASH_QUOTE_SAFE_ENCODING;
-        statements = raw_parser(text, RAW_PARSE_DEFAULT);
+        f();
     }
     PG_FINALLY();
     {
@@ -25,7 +27,22 @@ List* parse_sql(const char* text) {
         backslash_quote = quote;
     }
     PG_END_TRY();
+}
+
+} // namespace
+
+List* parse_sql(const char* text) {
+    List* statements = NIL;
+    by_the_standard([&] { statements = raw_parser(text, RAW_PARSE_DEFAULT); });
     return statements;
+}
+
+SPIPlanPtr prepare_sql(const char* text) {
+    SPIPlanPtr plan = nullptr;
+    by_the_standard([&] { plan = SPI_prepare(text, 0, nullptr); });
+    if (plan == nullptr)
+        elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+    return plan;
 }
 
 bool walk(Node* node, bool (*visit)(Node*, void*), void* context) {

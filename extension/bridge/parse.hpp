@@ -15,6 +15,9 @@ namespace sor::bridge {
 // with the position as a number of characters).
 List* parse_sql(const char* text);
 
+// A plan of SPI for one statement, read in the same way. Raises what reading and analysis raise.
+SPIPlanPtr prepare_sql(const char* text);
+
 // Calls visit for each node below this one, until it returns true; visit calls walk again to go deeper. Raises 54001
 // when the tree is too deep, and an internal error at a node that is no part of a query.
 bool walk(Node* node, bool (*visit)(Node*, void*), void* context);

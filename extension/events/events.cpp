@@ -366,14 +366,14 @@ void append_administrative(const char* type, const Jsonb* payload) {
     append(e);
 }
 
-void append_system(const char* type, const Jsonb* payload) {
+int64 append_system(const char* type, const Jsonb* payload) {
     event e;
     e.stream = lock_stream(stream_kind::system, "");
     e.type = type;
     e.actor_kind = "user";
     e.actor = context::caller_name();
     e.payload = payload;
-    append(e);
+    return append(e);
 }
 
 void hash_of(const bridge::result& rows, uint64 row, const unsigned char* prev_hash, unsigned char* into) {

@@ -42,8 +42,9 @@ pg_uuid_t lock_stream(stream_kind kind, const char* subject);
 
 // Appends to the open tenant's own stream (grants, users, roles), as the calling login.
 void append_administrative(const char* type, const Jsonb* payload);
-// Appends to the system's stream (registrations); opens no tenant itself: call it within administration(system_tenant).
-void append_system(const char* type, const Jsonb* payload);
+// Appends to the system's stream (registrations, migrations); returns seq. Opens no tenant itself: call it within
+// administration(system_tenant).
+int64 append_system(const char* type, const Jsonb* payload);
 
 // The hash of an event as stored, for verification. prev_hash and hash are bytea of 32 bytes.
 void hash_of(const bridge::result& rows, uint64 row, const unsigned char* prev_hash, unsigned char* into);

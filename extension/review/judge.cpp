@@ -557,8 +557,6 @@ void rows_of_statement(review& r) {
     r.findings = NIL;
 }
 
-// The server's reader takes time with the square of these, and cannot be cancelled; an operator has at most 63.
-constexpr size_t longest_operator = 1000;
 constexpr int longest_message = 200; // an unterminated string would be quoted to the end of the file
 
 // What the reader or the analysis raised, as a finding: the text is at fault, unless the error says otherwise.

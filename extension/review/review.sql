@@ -15,3 +15,10 @@ create function sor.migration_rules() returns table (rule text, severity text, h
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.migration_rules() is
     'The rules of sor.review_migration, each with what it warns of, an example (a downgrade after "-- downgrade:"), and what to do instead: SQL where it ends in a semicolon.';
+
+create function sor.review_hash(up text, down text default null) returns text
+    language c stable as 'MODULE_PATHNAME', 'sor_review_hash'
+    set search_path = pg_catalog, pg_temp set row_security = on;
+comment on function sor.review_hash(text, text) is
+    'What stands for a review that was read: SHA-256, in hex, of the texts'' checksum and of each finding''s direction, statement, severity and rule, in order. '
+    'Details are not in it, for they tell of rows that come and go. Errors: 22004 up is null.';

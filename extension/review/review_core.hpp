@@ -39,6 +39,9 @@ struct piece {
     size_t operators;  // the longest run of operator characters outside of quotes
 };
 
+// The server's reader takes time with the square of such a run, and cannot be cancelled; an operator has at most 63.
+constexpr size_t longest_operator = 1000;
+
 // Cuts as the server's own reader does, standard_conforming_strings on: at semicolons outside of quotes, comments,
 // parentheses and BEGIN ATOMIC bodies; and as psql does at a backslash outside of these.
 class splitter {

@@ -1,0 +1,345 @@
+#include "migrations/runner.hpp"
+
+#include "bridge/catalog.hpp"
+#include "bridge/utility.hpp"
+#include "context/context.hpp"
+#include "migrations/migrations_core.hpp"
+#include "migrations/reading.hpp"
+
+extern "C" {
+#include "tcop/tcopprot.h"
+#include "utils/hsearch.h"
+}
+
+namespace sor::migrations {
+
+using bridge::in;
+
+namespace {
+
+// What runs now in this backend.
+struct {
+    const char* version; // null: nothing
+    permission permitted;
+    bool utility; // the statement that runs is one
+    int depth;    // of utility statements around the migration
+} running;
+
+// What the session may run by itself.
+struct {
+    MemoryContext memory;
+    const char* version; // null: nothing
+    permission permitted;
+    List* texts;
+    bool pending; // until the transaction that armed it commits
+} armed;
+
+bool is_armed_statement() {
+    if (armed.version == nullptr || armed.pending || debug_query_string == nullptr)
+        return false;
+    ListCell* cell;
+    foreach (cell, armed.texts)
+        if (strcmp(static_cast<const char*>(lfirst(cell)), debug_query_string) == 0)
+            return true;
+    return false;
+}
+
+void at_transaction_end(XactEvent event, void*) {
+    if (!armed.pending)
+        return;
+    if (event == XACT_EVENT_COMMIT)
+        armed.pending = false;
+    else if (event == XACT_EVENT_ABORT)
+        disarm();
+}
+
+} // namespace
+
+const char* current_version() {
+    return running.version != nullptr ? running.version : is_armed_statement() ? armed.version : nullptr;
+}
+
+permission current_permission() {
+    const bool is_running = running.version != nullptr;
+    if (!is_running && !is_armed_statement())
+        return permission::none;
+    const permission permitted = is_running ? running.permitted : armed.permitted;
+    if (permitted != permission::reviewed)
+        return permitted;
+    // The review has read the migration's own statements, and not what they run.
+    const bool own = is_running ? running.utility && bridge::utility_depth() == running.depth + 1
+                                : bridge::utility_depth() == 1;
+    return own ? permission::reviewed : permission::none;
+}
+
+void arm(const char* version, permission permitted, List* texts) {
+    static bool watching = false;
+    if (!watching)
+        RegisterXactCallback(at_transaction_end, nullptr);
+    watching = true;
+    if (armed.memory == nullptr)
+        armed.memory = AllocSetContextCreate(TopMemoryContext, "sor migration step", ALLOCSET_SMALL_SIZES);
+    disarm();
+    const MemoryContext outer = MemoryContextSwitchTo(armed.memory);
+    ListCell* cell;
+    foreach (cell, texts)
+        armed.texts = lappend(armed.texts, pstrdup(static_cast<const char*>(lfirst(cell))));
+    armed.permitted = permitted;
+    armed.pending = true;
+    armed.version = pstrdup(version);
+    MemoryContextSwitchTo(outer);
+}
+
+void disarm() {
+    armed.version = nullptr;
+    armed.texts = NIL;
+    armed.pending = false;
+    if (armed.memory != nullptr)
+        MemoryContextReset(armed.memory);
+}
+
+namespace {
+
+// ---------------------------------------------------------------- locks
+
+constexpr uint64 most_locks = 1000; // beyond, looking at them would take longer than the statements
+
+struct lock_key {
+    Oid relation;
+    char mode[32];
+};
+
+class lock_watch {
+public:
+    lock_watch() {
+        HASHCTL control = {};
+        control.keysize = sizeof(lock_key);
+        control.entrysize = sizeof(lock_key);
+        control.hcxt = CurrentMemoryContext;
+        known_ = hash_create("sor locks", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+    }
+    // Those on relations that were there before the call, taken since the last look: others can wait for these. In
+    // `memory`; false when too many are held.
+    bool look(MemoryContext memory, List*& taken) {
+        // With the snapshot of the calling statement: of what it does not see nobody else knows, and what has been
+        // dropped since still has its name.
+        static bridge::statement held(
+            "select l.relation, l.mode, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname),"
+            "       n.nspname in ('pg_catalog', 'pg_toast', 'information_schema', 'sor')"
+            "  from pg_catalog.pg_locks l"
+            "  left join pg_catalog.pg_class c on c.oid = l.relation"
+            "  left join pg_catalog.pg_namespace n on n.oid = c.relnamespace"
+            " where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted"
+            " order by l.relation, l.mode",
+            {});
+        if (too_many_)
+            return false;
+        const auto found = held.look();
+        too_many_ = found.count > most_locks;
+        for (uint64 i = 0; i < found.count && !too_many_; ++i) {
+            if (found.null(i, 4) || found.boolean(i, 4))
+                continue;
+            lock_key key = {};
+            key.relation = DatumGetObjectId(found.datum(i, 1));
+            strlcpy(key.mode, found.string(i, 2), sizeof(key.mode));
+            bool known;
+            hash_search(known_, &key, HASH_ENTER, &known);
+            if (known)
+                continue;
+            const MemoryContext outer = MemoryContextSwitchTo(memory);
+            auto* one = static_cast<lock_taken*>(palloc(sizeof(lock_taken)));
+            *one = {found.string(i, 3), pstrdup(key.mode)};
+            taken = lappend(taken, one);
+            MemoryContextSwitchTo(outer);
+        }
+        found.free();
+        return !too_many_;
+    }
+
+private:
+    HTAB* known_;
+    bool too_many_ = false;
+};
+
+// ---------------------------------------------------------------- what a migration leaves in its session
+
+constexpr const char* temporary_relations =
+    "select pg_catalog.array_agg(c.oid) from pg_catalog.pg_class c"
+    " where c.relnamespace = pg_catalog.pg_my_temp_schema() and c.relkind in ('r', 'p', 'v', 'm', 'S')";
+
+bridge::value temporary_now(MemoryContext memory) {
+    const auto found = bridge::execute_text(temporary_relations);
+    bridge::value out = found.column(0, 1);
+    if (!out.null) {
+        const MemoryContext outer = MemoryContextSwitchTo(memory);
+        out.datum = datumCopy(out.datum, false, -1);
+        MemoryContextSwitchTo(outer);
+    }
+    found.free();
+    return out;
+}
+
+// Temporary tables and cursors that outlive the transaction.
+void drop_leavings(const bridge::value& before) {
+    static bridge::statement made(
+        "select pg_catalog.format('drop %s if exists pg_temp.%I cascade',"
+        "         case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence'"
+        "           else 'table' end, c.relname)"
+        "  from pg_catalog.pg_class c"
+        " where c.relnamespace = pg_catalog.pg_my_temp_schema() and c.relkind in ('r', 'p', 'v', 'm', 'S')"
+        "   and c.oid <> all (coalesce($1, '{}'::pg_catalog.oid[]))",
+        {OIDARRAYOID});
+    static bridge::statement cursors("select name from pg_catalog.pg_cursors"
+                                     " where is_holdable and creation_time >= pg_catalog.statement_timestamp()",
+                                     {});
+    const auto leavings = made.run(before);
+    if (leavings.count > 0) { // another may go by its cascade: nobody needs to hear of that
+        const int level = NewGUCNestLevel();
+        set_config_option("client_min_messages", "warning", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+                          false);
+        for (uint64 i = 0; i < leavings.count; ++i)
+            bridge::execute_text(leavings.string(i, 1));
+        AtEOXact_GUC(false, level);
+    }
+    const auto open = cursors.run();
+    for (uint64 i = 0; i < open.count; ++i)
+        if (Portal portal = SPI_cursor_find(open.string(i, 1)); portal != nullptr)
+            SPI_cursor_close(portal);
+}
+
+// ---------------------------------------------------------------- statements
+
+void set_for_a_while(const char* name, const char* value) {
+    set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+} // namespace
+
+void set_as_at_login() {
+    for (const char* name : {"search_path", "row_security"})
+        set_for_a_while(name, pstrdup(GetConfigOptionResetString(name)));
+    set_for_a_while("standard_conforming_strings", "on");
+}
+
+namespace {
+
+void execute(const char* text) {
+    SPIPlanPtr plan = bridge::prepare_sql(text);
+    SPIExecuteOptions options = {};
+    options.dest = None_Receiver; // of what it returns, nothing is kept
+    const int code = SPI_execute_plan_extended(plan, &options);
+    if (code < 0)
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("a migration cannot have this statement: %s", SPI_result_code_string(code))));
+    SPI_freeplan(plan);
+}
+
+List* run_statements(const job& j, place& at, MemoryContext memory) {
+    List* out = NIL;
+    lock_watch locks;
+    List* before = NIL;
+    locks.look(memory, before);
+    reader statements(at, bridge::view(j.text_));
+    statement s;
+    while (statements.next(s)) {
+        if (s.number < j.first)
+            continue;
+        if (j.last != 0 && s.number > j.last)
+            break;
+        const TimestampTz began = GetCurrentTimestamp();
+        instr_time start, end;
+        INSTR_TIME_SET_CURRENT(start);
+        running.utility = is_utility(s.node);
+        execute(s.text);
+        running.utility = false;
+        INSTR_TIME_SET_CURRENT(end);
+        INSTR_TIME_SUBTRACT(end, start);
+        const MemoryContext outer = MemoryContextSwitchTo(memory);
+        auto* one = static_cast<executed*>(palloc0(sizeof(executed)));
+        out = lappend(out, one);
+        MemoryContextSwitchTo(outer);
+        one->statement_no = s.number;
+        one->line = s.line;
+        one->command = CreateCommandName(const_cast<Node*>(s.node));
+        one->microseconds = static_cast<int64>(INSTR_TIME_GET_MICROSEC(end));
+        one->began = began;
+        one->looked = locks.look(memory, one->locks);
+    }
+    at.statement_no = 0;
+    at.text = nullptr;
+    return out;
+}
+
+Oid role_of(const job& j) {
+    const std::string_view name = header_role(bridge::view(j.text_));
+    if (name.empty())
+        return InvalidOid;
+    const Oid role = get_role_oid(bridge::to_cstring(name), false);
+    if (!bridge::may_become(GetUserId(), role))
+        ereport(ERROR,
+                (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                 errmsg("role \"%s\" cannot become role \"%s\"", GetUserNameFromId(GetUserId(), false),
+                        GetUserNameFromId(role, false)),
+                 errdetail("The migration's header names it."),
+                 errhint("GRANT %s TO %s.", quote_identifier(GetUserNameFromId(role, false)),
+                         quote_identifier(GetUserNameFromId(GetUserId(), false)))));
+    return role;
+}
+
+} // namespace
+
+List* run(const job& j) {
+    const MemoryContext memory = CurrentMemoryContext;
+    List* volatile out = NIL;
+    place at = {j.version, j.down, 0, 0, nullptr, {}};
+    enter(at);
+    // What the transaction has put off until now is not the migration's.
+    context::fire_deferred_triggers_of_caller();
+    const Oid role = role_of(j);
+    Oid user;
+    int security;
+    GetUserIdAndSecContext(&user, &security);
+    const int level = NewGUCNestLevel();
+    PG_TRY();
+    {
+        running.version = j.version;
+        running.permitted = j.permitted;
+        running.utility = false;
+        running.depth = bridge::utility_depth();
+        if (OidIsValid(role))
+            SetUserIdAndSecContext(role, security | SECURITY_LOCAL_USERID_CHANGE);
+        set_as_at_login();
+        bridge::with_spi([&](MemoryContext) {
+            const bridge::value before = temporary_now(memory);
+            out = run_statements(j, at, memory);
+            context::fire_deferred_triggers();
+            AtEOXact_GUC(false, level); // what they SET, a role too
+            drop_leavings(before);
+        });
+    }
+    PG_FINALLY();
+    { running.version = nullptr; }
+    PG_END_TRY();
+    SetUserIdAndSecContext(user, security);
+    leave(at);
+    return out;
+}
+
+Jsonb* locks_of(const executed& e, TimestampTz end) {
+    if (!e.looked)
+        return nullptr;
+    bridge::json_writer out;
+    out.array();
+    ListCell* cell;
+    foreach (cell, e.locks) {
+        const auto* l = static_cast<const lock_taken*>(lfirst(cell));
+        out.object()
+            .field("relation", l->relation)
+            .field("mode", l->mode)
+            .field("held_ms", (end - e.began) / 1000)
+            .end();
+    }
+    return out.end().done();
+}
+
+} // namespace sor::migrations

@@ -1,0 +1,56 @@
+// Runs the statements of a migration within a transaction, and lets through those that the client runs by itself.
+#pragma once
+
+#include "bridge/json.hpp"
+#include "context/context.hpp"
+#include "migrations/running.hpp"
+
+namespace sor::migrations {
+
+struct lock_taken {
+    const char* relation;
+    const char* mode;
+};
+
+struct executed {
+    int statement_no;
+    int line;
+    const char* command; // the tag, as CREATE TABLE
+    int64 microseconds;
+    TimestampTz began;
+    List* locks;  // of lock_taken
+    bool looked;  // false: too many locks were held to look
+};
+
+struct job {
+    const char* version;
+    bool down;
+    const text* text_;
+    int first, last; // statements; last 0: all
+    permission permitted;
+};
+
+// Runs them with the rights of the caller, or of the role that the text's header names, under the settings the session
+// began with; then undoes what they set for the session. SPI is not connected. A list of executed, in the current
+// memory context. Errors: whatever they raise, 42501 the caller is no member of the role, 42704 there is no such role.
+List* run(const job& j);
+
+// From here on as in a session that has just begun, whatever the functions around us have set.
+void set_as_at_login();
+template <bridge::guarded F>
+void as_at_login(F&& f) {
+    const int level = NewGUCNestLevel();
+    set_as_at_login();
+    f();
+    AtEOXact_GUC(false, level);
+}
+
+// held_ms counts until `end`.
+Jsonb* locks_of(const executed& e, TimestampTz end);
+
+// From the end of this transaction on, the session's own statements of exactly these texts are let through as a
+// migration's; until disarm(), or the next arm().
+void arm(const char* version, permission permitted, List* texts);
+void disarm();
+
+} // namespace sor::migrations
