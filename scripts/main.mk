@@ -23,3 +23,4 @@ bench:
 	@scripts/install-packages bench
 	@bench/run
 	@bench/mcp --no-build
+	@bench/migrations --no-build

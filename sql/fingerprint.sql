@@ -221,27 +221,38 @@ insert into aspect (change, undo) values
 ('create language fingerprint_language handler plpgsql_call_handler', 'drop language fingerprint_language'),
 ('create function fp.pair_from_sql(internal) returns internal language internal immutable as ''textin''; create transform for fp.pair language plpgsql (from sql with function fp.pair_from_sql(internal))', 'drop transform for fp.pair language plpgsql; drop function fp.pair_from_sql');
 
+-- The fingerprint is the digest of the objects, by another hand: so what changes an object changes it.
+create function pg_temp.twin() returns text language plpgsql as $$
+declare
+    chain bytea := decode(repeat('00', 32), 'hex');
+    o record;
+begin
+    for o in select convert_to(object, 'UTF8') as object, convert_to(definition, 'UTF8') as definition from sor.schema_objects() loop
+        chain := sha256(chain || int8send(length(o.object)) || o.object || int8send(length(o.definition)) || o.definition);
+    end loop;
+    return encode(chain, 'hex');
+end $$;
+select pg_temp.twin() = sor.schema_fingerprint() as same;
+
 set allow_system_table_mods = on;
 create temp table seen (no int, objects text[]);
 do $$
 declare
     a record;
     fresh text := sor.schema_fingerprint();
-    now_it_is text;
+    differ text[];
 begin
     create temp table before on commit preserve rows as select * from sor.schema_objects();
     for a in select * from aspect order by no loop
         execute a.change;
-        now_it_is := sor.schema_fingerprint();
-        if now_it_is = fresh then
+        select array_agg(replace(coalesce(b.object, c.object), quote_ident(current_user), 'me') order by coalesce(b.object, c.object) collate "C") into differ
+          from before b full join sor.schema_objects() c using (object) where b.definition is distinct from c.definition;
+        if differ is null then
             raise exception 'not noticed: %', a.change;
         end if;
-        -- what is said to differ, by name
-        insert into seen select a.no, array_agg(replace(coalesce(b.object, c.object), quote_ident(current_user), 'me') order by coalesce(b.object, c.object) collate "C")
-          from before b full join sor.schema_objects() c using (object) where b.definition is distinct from c.definition;
+        insert into seen values (a.no, differ);
         execute a.undo;
-        now_it_is := sor.schema_fingerprint();
-        if now_it_is <> fresh then
+        if sor.schema_fingerprint() <> fresh then
             raise exception 'not brought back: %', a.undo using detail = (select string_agg(format('%s: %s / %s', object, b.definition, c.definition), E'\n')
               from before b full join sor.schema_objects() c using (object) where b.definition is distinct from c.definition);
         end if;
@@ -253,7 +264,7 @@ select a.change, array_to_string(s.objects[:2], ', ') || case when cardinality(s
 reset allow_system_table_mods;
 
 -- What must not change it -------------------------------------------------------------------------------------------------
-create function pg_temp.fp() returns text language sql as 'select sor.schema_fingerprint()';
+
 create temp table fresh as select sor.schema_fingerprint() as fingerprint, sor.schema_fingerprint('{fp}') as of_fp;
 create view pg_temp.same as select fingerprint = sor.schema_fingerprint() as same, of_fp = sor.schema_fingerprint('{fp}') as fp_is_same from fresh;
 set search_path = fp, public; set timezone = 'Asia/Tokyo'; set datestyle = 'German'; set intervalstyle = 'iso_8601'; set extra_float_digits = -3;
