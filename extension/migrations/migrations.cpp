@@ -124,8 +124,7 @@ bool is_rehearsed(const migration& m) {
     return any.run(in(m.version), in(m.checksum)).boolean(0, 1);
 }
 
-// Whether it is rehearsed.
-bool approve(const migration& m, const Jsonb* override, const text* review) {
+void approve(const migration& m, const Jsonb* override, const text* review) {
     if (strcmp(m.proposed_by, login()) == 0)
         ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
                         errmsg("migration %s was proposed by \"%s\", who cannot approve it", m.version, login()),
@@ -161,7 +160,9 @@ bool approve(const migration& m, const Jsonb* override, const text* review) {
                                  "       approval_seq = $6 where version = $1",
                                  {TEXTOID, TEXTOID, TEXTOID, JSONBOID, JSONBOID, INT8OID});
     row.run(in(m.version), in(login()), in(hash), in(findings), in(override), in(seq));
-    return rehearsed;
+    if (!rehearsed)
+        ereport(WARNING, (errmsg("migration %s was approved without a rehearsal", m.version),
+                          errhint("sor migrate rehearse tries it on a branch of this database.")));
 }
 
 } // namespace
@@ -179,11 +180,7 @@ SOR_FUNCTION(approve_migration) {
                         errhint("RESET ROLE, and call sor.approve_migration as oneself.")));
     if (override != nullptr)
         require_override(override);
-    const bool rehearsed = in_history([&](MemoryContext caller) { return approve(load(caller, version), override, review); });
-    if (!rehearsed)
-        ereport(WARNING,
-                (errmsg("migration %s was approved without a rehearsal", bridge::to_cstring(bridge::view(version))),
-                 errhint("sor migrate rehearse tries it on a branch of this database.")));
+    in_history([&](MemoryContext caller) { approve(load(caller, version), override, review); });
     PG_RETURN_VOID();
 }
 
