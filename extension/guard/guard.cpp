@@ -102,10 +102,12 @@ bool exempt() {
 
 void judge_eventless(PlannedStmt* statement, const char*, ProcessUtilityContext) {
     const Node* s = statement->utilityStmt;
-    if (!IsA(s, ReassignOwnedStmt) && !IsA(s, AlterEventTrigStmt) &&
-        !(IsA(s, DropStmt) && reinterpret_cast<const DropStmt*>(s)->removeType == OBJECT_EVENT_TRIGGER))
-        return;
-    if (exempt() || !begin_command())
+    const bool eventless =
+        IsA(s, ReassignOwnedStmt) || IsA(s, AlterEventTrigStmt) ||
+        (IsA(s, DropStmt) && reinterpret_cast<const DropStmt*>(s)->removeType == OBJECT_EVENT_TRIGGER) ||
+        (IsA(s, RenameStmt) && reinterpret_cast<const RenameStmt*>(s)->renameType == OBJECT_EVENT_TRIGGER) ||
+        (IsA(s, AlterOwnerStmt) && reinterpret_cast<const AlterOwnerStmt*>(s)->objectType == OBJECT_EVENT_TRIGGER);
+    if (!eventless || exempt() || !begin_command())
         return;
     judge(s);
     end_command();

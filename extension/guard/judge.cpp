@@ -452,7 +452,7 @@ void create_trigger(const CreateTrigStmt* s) {
 
 void alter_domain(const AlterDomainStmt* s) {
     const Oid domain = find_type(reinterpret_cast<Node*>(s->typeName));
-    if (OidIsValid(domain) && (s->subtype == 'X' || s->subtype == 'O'))
+    if (OidIsValid(domain) && (s->subtype == 'X' || s->subtype == 'N')) // DROP CONSTRAINT, DROP NOT NULL
         alter_object(address(TypeRelationId, domain), "weakening");
 }
 
