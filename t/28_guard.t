@@ -148,4 +148,154 @@ for my $way (sort keys %ways)
 	is(join("\n", map { $got[$_] eq '' ? () : "$possible[$_][0]: $got[$_]" } 0 .. $#possible), '', scalar(@possible) . ' attempts would succeed but for the guard');
 	is($node->safe_psql('shop', $fingerprint), $before, '… and nothing is changed');
 }
+
+# ---------------------------------------------------------------- what stays possible
+
+my @harmless = (
+	# another table of that name: the search path decides, in the guard as in the command
+	'SET search_path = decoy, shop; CREATE TABLE expenses (id int); ALTER TABLE expenses DROP COLUMN id; TRUNCATE expenses; DROP TABLE expenses',
+	'CREATE TEMP TABLE expenses (id int, more int); SET search_path = pg_temp, shop; ALTER TABLE expenses DROP COLUMN id; TRUNCATE expenses; DROP TABLE expenses',
+	'BEGIN; CREATE TEMP TABLE gone (id serial PRIMARY KEY) ON COMMIT DROP; COMMIT', 'CREATE TEMP TABLE kept_until_end (id int); DISCARD TEMP',
+	'BEGIN; CREATE TEMP VIEW v AS SELECT 1; CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql RETURN 1; DROP FUNCTION pg_temp.f(); DROP VIEW v; COMMIT',
+	# additions
+	'ALTER TABLE shop.expenses ADD COLUMN added text, ADD COLUMN numbered int DEFAULT 7', "ALTER TABLE shop.expenses ADD CONSTRAINT positive CHECK (id > 0) NOT VALID; ALTER TABLE shop.expenses VALIDATE CONSTRAINT positive",
+	'ALTER TABLE shop.expenses ALTER code TYPE varchar(30)', 'ALTER TABLE shop.expenses ALTER code TYPE text, ALTER id TYPE bigint', 'ALTER TABLE shop.expenses ALTER amount TYPE numeric(12, 2) USING amount',
+	"ALTER TABLE shop.expenses ALTER note SET DEFAULT 'none', ALTER note SET NOT NULL", 'ALTER TABLE shop.expenses ALTER note DROP NOT NULL, ALTER note DROP DEFAULT',
+	'ALTER TABLE shop.expenses ALTER note SET STATISTICS 500, SET (fillfactor = 90), CLUSTER ON expenses_note, REPLICA IDENTITY FULL', 'ALTER TABLE shop.expenses SET TABLESPACE pg_default', 'ALTER TABLE ALL IN TABLESPACE pg_default OWNED BY owner SET TABLESPACE pg_default',
+	'CREATE POLICY narrower ON shop.expenses AS RESTRICTIVE USING (id > 0)', 'CREATE POLICY open ON shop.free USING (true); ALTER TABLE shop.free ENABLE ROW LEVEL SECURITY; ALTER TABLE shop.free DISABLE ROW LEVEL SECURITY; DROP POLICY open ON shop.free',
+	'CREATE TRIGGER second AFTER INSERT ON shop.expenses FOR EACH ROW EXECUTE FUNCTION shop.watch(); ALTER TABLE shop.expenses ENABLE ALWAYS TRIGGER second; CREATE OR REPLACE TRIGGER second AFTER DELETE ON shop.expenses FOR EACH ROW EXECUTE FUNCTION shop.watch()',
+	'CREATE TABLE shop.parted_2 PARTITION OF shop.parted FOR VALUES FROM (20) TO (30)', 'CREATE TABLE shop.parted_3 (LIKE shop.parted INCLUDING ALL); ALTER TABLE shop.parted ATTACH PARTITION shop.parted_3 FOR VALUES FROM (30) TO (40)',
+	"ALTER TYPE shop.mood ADD VALUE 'bad'; ALTER TYPE shop.address ADD ATTRIBUTE country text; ALTER DOMAIN shop.code SET DEFAULT 'y'", 'CREATE OR REPLACE VIEW shop.allowed AS SELECT id, 1 AS more FROM shop.allowing',
+	'CREATE OR REPLACE FUNCTION shop.tool(jsonb) RETURNS jsonb LANGUAGE sql SET search_path = pg_catalog, pg_temp AS \'SELECT null::jsonb\'; ALTER FUNCTION shop.tool(jsonb) STABLE', 'CREATE INDEX further ON shop.expenses (tenant_id, id, note)',
+	'GRANT SELECT ON shop.expenses TO heir; REVOKE SELECT ON shop.expenses FROM heir', "COMMENT ON TABLE shop.expenses IS 'spent'", 'ALTER TABLE shop.expenses OWNER TO owner', 'ALTER SEQUENCE shop.numbers INCREMENT BY 2',
+	# upkeep
+	'DROP INDEX CONCURRENTLY shop.further', 'CREATE INDEX CONCURRENTLY again ON shop.expenses (note)', 'DROP INDEX shop.again', 'ALTER INDEX shop.expenses_note RENAME TO expenses_remark', 'REINDEX TABLE CONCURRENTLY shop.expenses', 'VACUUM FULL shop.expenses', 'CLUSTER shop.expenses USING expenses_pkey',
+	'REFRESH MATERIALIZED VIEW shop.kept', 'ANALYZE shop.expenses', 'BEGIN; LOCK TABLE shop.expenses; COMMIT', 'DELETE FROM shop.allowing',
+	# what nothing protects
+	'TRUNCATE shop.free RESTART IDENTITY', 'ALTER TABLE shop.free RENAME TO free2; ALTER TABLE shop.free2 DROP COLUMN note, ALTER id TYPE smallint, DROP CONSTRAINT free_pkey, SET UNLOGGED; DROP TABLE shop.free2',
+	'CREATE SCHEMA own; CREATE TYPE own.kind AS ENUM (\'a\'); CREATE TABLE own.t (id serial, k own.kind); CREATE VIEW own.v AS SELECT * FROM own.t; ALTER SCHEMA own RENAME TO mine; DROP TYPE mine.kind CASCADE; DROP SCHEMA mine CASCADE',
+	'CREATE FUNCTION shop.other() RETURNS int LANGUAGE sql RETURN 1; ALTER FUNCTION shop.other() RENAME TO another; DROP FUNCTION shop.another()', 'CREATE RULE r AS ON INSERT TO shop.log_parent DO INSTEAD NOTHING; DROP RULE r ON shop.log_parent',
+	'CREATE TABLE shop.p (id int) PARTITION BY LIST (id); CREATE TABLE shop.p1 PARTITION OF shop.p FOR VALUES IN (1); ALTER TABLE shop.p DETACH PARTITION shop.p1 CONCURRENTLY; DROP TABLE shop.p, shop.p1',
+	'DROP TABLE IF EXISTS shop.nothing, nowhere.nothing; ALTER TABLE IF EXISTS shop.nothing DROP COLUMN x', 'DROP OWNED BY heir',
+);
+{
+	my @got = run_all('owner', [ map { "RESET ALL; $_" } @harmless ]);
+	is(join("\n", map { $got[$_] eq '' ? () : "$harmless[$_]: $got[$_]" } 0 .. $#harmless), '', scalar(@harmless) . ' things go on as before');
+	$node->safe_psql('shop', 'DROP INDEX shop.expenses_remark; CREATE TABLE shop.free (id serial PRIMARY KEY, note text)');
+	is(run_as('owner', 'SELECT sor.protect_tenant($$shop.expenses$$)'), '42501', 'only who may protect protects');
+	is(join(' ', run_all($super, [ map { "SELECT sor.$_" } q{protect_tenant('shop.expenses')}, q{protect_append_only('shop.log')}, q{register_table('shop.expenses', '{id}')}, q{register_queue('shop."Jobs ""q"""')}, q{protect_tenant('shop.parted')} ])),
+		'    ', '… and does so again');
+	is(join(' ', run_all('owner', [ 'TRUNCATE shop.parted_later', 'TRUNCATE shop.parted_2' ])), 'SR009 SR009', '… the partitions made since too, for sessions that have loaded nothing');
+	is(join(' ', run_all($super, [ "CREATE EXTENSION pg_stat_statements VERSION '1.4'", 'ALTER EXTENSION pg_stat_statements UPDATE', 'DROP EXTENSION pg_stat_statements' ])), '  ', 'extensions come, are updated, and go');
+}
+
+# ---------------------------------------------------------------- force
+
+{
+	my $recorded = "SELECT payload ->> 'command', payload -> 'forced', payload ->> 'login' FROM sor.agent_events WHERE event_type = 'migration.guard_bypassed' ORDER BY id DESC LIMIT 1";
+	is(run_as($super, 'DROP TRIGGER watch ON shop.expenses'), 'SR009', 'a superuser is refused as well');
+	is(run_as($super, 'SET sor.drop_guard = off; DROP TRIGGER watch ON shop.expenses'), '', '… unless it says so');
+	is($node->safe_psql('shop', $recorded), qq{DROP TRIGGER|["dropping trigger watch on shop.expenses"]|$super}, '… which is recorded');
+	is(run_as($super, 'TRUNCATE shop.expenses CASCADE', options => '-c sor.drop_guard=off'), '', 'or in the options it connects with');
+	is($node->safe_psql('shop', $recorded), qq{TRUNCATE TABLE|["truncating table shop.expenses"]|$super}, '… which is recorded');
+	is(run_as($super, 'DROP INDEX CONCURRENTLY shop.expenses_merchant', options => '-c sor.drop_guard=off'), '', 'a unique index goes, concurrently');
+	is($node->safe_psql('shop', $recorded), qq{DROP INDEX|["dropping index shop.expenses_merchant"]|$super}, '… which is recorded');
+	is(run_as($super, 'BEGIN; SET LOCAL sor.drop_guard = off; COMMIT; DROP TABLE shop.log'), 'SR009', 'for a transaction only');
+	is(run_as('owner', 'DROP TABLE shop.log', options => '-c sor.drop_guard=off'), 'SR009', 'another login cannot');
+	is(run_as($super, 'SET sor.drop_guard = off; SET SESSION AUTHORIZATION owner; DROP TABLE shop.log'), 'SR009', '… nor a session that a superuser hands over');
+	is(join(' ', run_all($super, [ 'SELECT sor.current_tenant()', 'ALTER ROLE owner SET sor.drop_guard = off', 'ALTER DATABASE shop SET sor.drop_guard = off', 'ALTER SYSTEM SET sor.drop_guard = off', 'ALTER FUNCTION shop.run(text) SET sor.drop_guard = off' ])),
+		' 22023 22023 55P02 22023', 'and nobody puts it down for others');
+	is($node->safe_psql('shop', 'SELECT first_bad IS NULL FROM sor.verify_events($$00000000-0000-0000-0000-000000000000$$)'), 't', 'the history of it verifies');
+}
+
+# ---------------------------------------------------------------- dump and restore
+
+my $bin = $node->config_data('--bindir');
+sub command_succeeds { my ($what, @command) = @_; local %ENV = $node->_get_env; my $out = `@command 2>&1`; is($? >> 8, 0, $what) or diag($out); return }
+my $fingerprints = "SELECT sor.schema_fingerprint('{shop,empty,sor}'), string_agg(evtname || evtenabled::text, ' ' ORDER BY evtname) FROM pg_event_trigger";
+my $archive = $world->dir . '/shop.dump';
+
+$node->safe_psql('shop', q{SELECT sor.set_drop_guard('database')});
+command_succeeds('a dump', "pg_dump -Fc -f $archive shop");
+$node->safe_psql('postgres', 'CREATE DATABASE restored');
+command_succeeds('restores into another database with no force', "pg_restore --exit-on-error -d restored $archive");
+is($node->safe_psql('restored', $fingerprints), $node->safe_psql('shop', $fingerprints), '… as it was, guard and all');
+is(join(' ', run_all('owner', [ 'DROP TABLE shop.expenses CASCADE', 'DROP TABLE shop.free', 'TRUNCATE shop.expenses' ], database => 'restored')), 'SR009 SR009 SR009', '… and guarded at once, as far as it was');
+{
+	local $ENV{PGOPTIONS} = '';
+	local %ENV = $node->_get_env;
+	my $out = `pg_restore --clean --exit-on-error -d restored $archive 2>&1`;
+	isnt($? >> 8, 0, 'a restore over it is refused');
+	like($out, qr/was refused/, '… by the guard');
+	$ENV{PGOPTIONS} = '-c sor.drop_guard=off';
+	$out = `pg_restore --clean --if-exists --exit-on-error -d restored $archive 2>&1`;
+	is($? >> 8, 0, '… and done by a superuser who forces it') or diag($out);
+	is($node->safe_psql('restored', $fingerprints), $node->safe_psql('shop', $fingerprints), '… as it was');
+}
+
+# ---------------------------------------------------------------- the whole database
+
+{
+	is($node->safe_psql('shop', 'SELECT * FROM sor.drop_guard()'), 'database|t|f', 'the guard covers the database and new sessions have the library');
+	is($node->safe_psql('shop', 'SHOW session_preload_libraries'), 'sor', '… from their start');
+	my @more = (
+		'TRUNCATE shop.free', 'TRUNCATE shop.grandparent, shop.free', 'DROP TABLE shop.free', 'ALTER TABLE shop.free DROP COLUMN note', 'ALTER TABLE shop.free RENAME TO x', 'ALTER TABLE shop.free RENAME note TO x', 'ALTER TABLE shop.free ALTER id TYPE smallint',
+		'ALTER TABLE shop.free SET SCHEMA empty', 'ALTER TABLE shop.free OWNER TO heir', 'ALTER TABLE shop.free DROP CONSTRAINT free_pkey', 'ALTER TABLE shop.free SET UNLOGGED', 'DROP VIEW shop.allowed CASCADE', 'DROP MATERIALIZED VIEW shop.kept CASCADE', 'DROP SEQUENCE shop.numbers CASCADE',
+		'DROP FUNCTION shop.run(text)', 'DROP PROCEDURE shop.run_procedure(text)', 'DROP SCHEMA empty', 'ALTER SCHEMA empty RENAME TO x', 'DROP TYPE shop.address CASCADE', 'DROP DOMAIN shop.code CASCADE', 'DROP OWNED BY owner CASCADE', 'REASSIGN OWNED BY owner TO heir', @{ $attempts[0] }[0]);
+	my @got = run_all('owner', \@more);
+	is(join("\n", map { $got[$_] eq 'SR009' ? () : "$more[$_]: " . ($got[$_] || 'done') } 0 .. $#more), '', scalar(@more) . ' attempts at what only the database holds are refused');
+	is(run_as('owner', 'REASSIGN OWNED BY owner TO heir'), 'SR009', 'REASSIGN OWNED in a session of its own too');
+	my @still = ('CREATE TABLE shop.more (id int PRIMARY KEY, note text); CREATE INDEX more_note ON shop.more (note); DROP INDEX shop.more_note; INSERT INTO shop.more VALUES (1); ALTER TABLE shop.more ADD COLUMN x int; ALTER TABLE shop.more ALTER id TYPE bigint',
+		'CREATE TEMP TABLE t (id serial) ON COMMIT DROP', 'CREATE TEMP TABLE t (id int); ALTER TABLE t RENAME TO u; TRUNCATE u; DROP TABLE u', 'CREATE STATISTICS shop.s ON id, note FROM shop.more; DROP STATISTICS shop.s', 'REINDEX TABLE CONCURRENTLY shop.more', 'VACUUM FULL shop.more', 'REFRESH MATERIALIZED VIEW shop.kept',
+		'CREATE OR REPLACE FUNCTION shop.plus() RETURNS int LANGUAGE sql AS $$SELECT 2$$');
+	@got = run_all('owner', \@still);
+	is(join("\n", map { $got[$_] eq '' ? () : "$still[$_]: $got[$_]" } 0 .. $#still), '', '… while additions and upkeep go on');
+	is(join(' ', run_all($super, [ "CREATE EXTENSION pg_stat_statements VERSION '1.4'", 'ALTER EXTENSION pg_stat_statements UPDATE', 'DROP EXTENSION pg_stat_statements' ])), '  SR009', 'and extensions come and are updated');
+	is(join(' ', run_all('owner', [ "SELECT sor.set_drop_guard('protected')", "UPDATE sor.guard_coverage SET coverage = 'protected'", 'DELETE FROM sor.guard_coverage' ])), '42501 42501 42501', 'who is no operator cannot take it back');
+	$node->safe_psql('shop', q{CREATE ROLE guard_operator LOGIN; GRANT sor_operator TO guard_operator});
+	is(run_as('guard_operator', "SELECT sor.set_drop_guard('protected')"), '', 'an operator can');
+	is(run_as('owner', 'DROP TABLE shop.free'), '', '… and it is as it was');
+	is(run_as('guard_operator', "SELECT sor.set_drop_guard('database')"), '', '… and widen it again');
+	is($node->safe_psql('shop', q{SELECT string_agg(payload ->> 'coverage', ' ' ORDER BY id) FROM sor.agent_events WHERE event_type = 'migration.guard_set'}), 'database protected database', '… which is recorded');
+	$node->safe_psql('postgres', q{CREATE DATABASE others; ALTER DATABASE others SET session_preload_libraries = 'auto_explain'});
+	$node->safe_psql('others', q{CREATE EXTENSION sor; SELECT sor.set_drop_guard('database'); SELECT sor.set_drop_guard('database')});
+	is($node->safe_psql('others', 'SHOW session_preload_libraries') =~ tr/"//dr, 'auto_explain, sor', 'what the database loads besides stays');
+}
+
+# ---------------------------------------------------------------- databases
+
+{
+	$node->safe_psql('postgres', 'ALTER DATABASE others OWNER TO owner; ALTER ROLE owner CREATEDB; CREATE DATABASE scratch OWNER owner');
+	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'sor'");
+	$node->restart;
+	is($node->safe_psql('shop', 'SELECT * FROM sor.drop_guard()'), 'database|t|t', 'with shared_preload_libraries, databases are guarded');
+	is(join(' ', run_all('owner', [ 'DROP DATABASE others', 'DROP DATABASE IF EXISTS others WITH (FORCE)' ], database => 'postgres')), 'SR009 SR009', 'its owner cannot drop a database that loads sor');
+	is(run_as($super, 'DROP DATABASE others', database => 'postgres'), 'SR009', '… nor a superuser');
+	is(run_as('owner', 'DROP DATABASE scratch', database => 'postgres'), '', '… but another');
+	is(run_as($super, 'DROP DATABASE others', database => 'postgres', options => '-c sor.drop_guard=off'), '', 'and by force a superuser');
+	like(slurp($node->logfile), qr/WARNING:  the drop guard was bypassed: dropping database others/, '… which the log says');
+	is(run_as('owner', 'CREATE TABLE no_sor (id int); TRUNCATE no_sor; ALTER TABLE no_sor RENAME TO t; DROP TABLE t', database => 'postgres'), '42501 42P01 42P01 42P01', 'a database without sor is as it was');
+	is(run_as($super, 'CREATE TABLE no_sor (id int); TRUNCATE no_sor; ALTER TABLE no_sor RENAME TO t; DROP TABLE t', database => 'postgres'), '', '… a database without sor is as it was');
+}
+
+# ---------------------------------------------------------------- pg_upgrade
+
+SKIP:
+{
+	skip 'no pg_upgrade', 4 unless -x "$bin/pg_upgrade";
+	my $expected = $node->safe_psql('shop', $fingerprints);
+	my $new = PostgreSQL::Test::Cluster->new('upgraded');
+	$new->init;
+	$new->append_conf('postgresql.conf', "shared_preload_libraries = 'sor'");
+	$node->stop;
+	my $dir = PostgreSQL::Test::Utils::tempdir();
+	chdir $dir or die;
+	my $out = `$bin/pg_upgrade -b $bin -B $bin -d @{[ $node->data_dir ]} -D @{[ $new->data_dir ]} -p @{[ $node->port ]} -P @{[ $new->port ]} -s @{[ $new->host ]} -U $super 2>&1`;
+	is($? >> 8, 0, 'pg_upgrade passes') or diag($out);
+	chdir top or die;
+	$new->start;
+	is($new->safe_psql('shop', $fingerprints), $expected, '… everything is as it was');
+	$node = $new;
+	is(join(' ', run_all('owner', [ 'DROP TABLE shop.expenses CASCADE', 'TRUNCATE shop.log', 'DROP TABLE shop.grandparent CASCADE' ])), 'SR009 SR004 SR009', '… and guarded');
+}
 done_testing;

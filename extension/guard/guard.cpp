@@ -43,46 +43,54 @@ bool only_in_session(bool* value, void**, GucSource source) {
 
 // ---------------------------------------------------------------- what was forced
 
-// Written when the command ends: a row written at its start would break DROP INDEX CONCURRENTLY.
-List* bypasses = NIL; // of char*, in TopTransactionContext
+// Written when the command ends: a row written at its start would break DROP INDEX CONCURRENTLY, which commits in between.
+List* bypasses = NIL; // of char*
+MemoryContext bypasses_memory = nullptr;
 
 void note(const char* action) {
     ListCell* cell;
     foreach (cell, bypasses)
         if (strcmp(static_cast<const char*>(lfirst(cell)), action) == 0)
             return;
-    const MemoryContext outer = MemoryContextSwitchTo(TopTransactionContext);
+    if (bypasses_memory == nullptr)
+        bypasses_memory = AllocSetContextCreate(TopMemoryContext, "sor bypasses", ALLOCSET_SMALL_SIZES);
+    const MemoryContext outer = MemoryContextSwitchTo(bypasses_memory);
     bypasses = lappend(bypasses, pstrdup(action));
     MemoryContextSwitchTo(outer);
+}
+
+void forget_bypasses() {
+    bypasses = NIL;
+    if (bypasses_memory != nullptr)
+        MemoryContextReset(bypasses_memory);
 }
 
 void record(const char* command) {
     if (bypasses == NIL)
         return;
-    const List* done = bypasses;
-    bypasses = NIL;
     context::administration(context::system_tenant, "user", [&](MemoryContext) {
-        bridge::array_builder actions(bridge::array_of_text, list_length(done));
+        bridge::array_builder actions(bridge::array_of_text, list_length(bypasses));
         ListCell* cell;
-        foreach (cell, done)
+        foreach (cell, bypasses)
             actions.add(in(static_cast<const char*>(lfirst(cell))));
-        static bridge::statement describe(
-            "select pg_catalog.jsonb_build_object('command', $1, 'forced', pg_catalog.to_jsonb($2), 'login', session_user)",
-            {TEXTOID, TEXTARRAYOID});
+        static bridge::statement describe("select pg_catalog.jsonb_build_object('command', $1, 'forced', "
+                                          "pg_catalog.to_jsonb($2), 'login', session_user)",
+                                          {TEXTOID, TEXTARRAYOID});
         events::append_system("migration.guard_bypassed", describe.run(in(command), in(actions.done())).json(0, 1));
     });
+    forget_bypasses();
 }
 
-// What could not be recorded: the history itself is gone, or nothing tells that the command ended.
+// What cannot be recorded, because the history itself goes, at least stands in the log.
 void at_transaction_event(XactEvent event, void*) {
-    if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE) {
+    if (event == XACT_EVENT_PRE_COMMIT && bypasses != NIL && !OidIsValid(get_extension_oid("sor", true))) {
         ListCell* cell;
         foreach (cell, bypasses)
             ereport(WARNING, (errmsg("the drop guard was bypassed: %s", static_cast<const char*>(lfirst(cell))),
                               errdetail("It could not be recorded as an event.")));
-        bypasses = NIL;
+        forget_bypasses();
     } else if (event == XACT_EVENT_ABORT) {
-        bypasses = NIL;
+        forget_bypasses();
     }
     end_command();
 }
@@ -90,7 +98,7 @@ void at_transaction_event(XactEvent event, void*) {
 void at_subtransaction_event(SubXactEvent event, SubTransactionId, SubTransactionId, void*) {
     if (event != SUBXACT_EVENT_ABORT_SUB)
         return;
-    bypasses = NIL;
+    forget_bypasses();
     end_command();
 }
 
