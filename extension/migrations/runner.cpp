@@ -7,6 +7,7 @@
 #include "migrations/reading.hpp"
 
 extern "C" {
+#include "storage/lock.h"
 #include "tcop/tcopprot.h"
 #include "utils/hsearch.h"
 }
@@ -102,11 +103,11 @@ namespace {
 
 // ---------------------------------------------------------------- locks
 
-constexpr uint64 most_locks = 1000; // beyond, looking at them would take longer than the statements
+constexpr int most_locks = 1000; // beyond, looking at them would take longer than the statements
 
 struct lock_key {
     Oid relation;
-    char mode[32];
+    LOCKMODE mode;
 };
 
 class lock_watch {
@@ -121,42 +122,49 @@ public:
     // Those on relations that were there before the call, taken since the last look: others can wait for these. In
     // `memory`; false when too many are held.
     bool look(MemoryContext memory, List*& taken) {
-        // With the snapshot of the calling statement: of what it does not see nobody else knows, and what has been
-        // dropped since still has its name.
-        static bridge::statement held(
-            "select l.relation, l.mode, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname),"
-            "       n.nspname in ('pg_catalog', 'pg_toast', 'information_schema', 'sor')"
-            "  from pg_catalog.pg_locks l"
-            "  left join pg_catalog.pg_class c on c.oid = l.relation"
-            "  left join pg_catalog.pg_namespace n on n.oid = c.relnamespace"
-            " where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted"
-            " order by l.relation, l.mode",
-            {});
         if (too_many_)
             return false;
-        const auto found = held.look();
-        too_many_ = found.count > most_locks;
-        for (uint64 i = 0; i < found.count && !too_many_; ++i) {
-            if (found.null(i, 4) || found.boolean(i, 4))
+        LockData* all = GetLockStatusData();
+        int held = 0;
+        for (int i = 0; i < all->nelements; ++i) {
+            const LockInstanceData& one = all->locks[i];
+            if (one.pid != MyProcPid || one.locktag.locktag_type != LOCKTAG_RELATION || one.holdMask == 0)
                 continue;
-            lock_key key = {};
-            key.relation = DatumGetObjectId(found.datum(i, 1));
-            strlcpy(key.mode, found.string(i, 2), sizeof(key.mode));
-            bool known;
-            hash_search(known_, &key, HASH_ENTER, &known);
-            if (known)
-                continue;
-            const MemoryContext outer = MemoryContextSwitchTo(memory);
-            auto* one = static_cast<lock_taken*>(palloc(sizeof(lock_taken)));
-            *one = {found.string(i, 3), pstrdup(key.mode)};
-            taken = lappend(taken, one);
-            MemoryContextSwitchTo(outer);
+            too_many_ = ++held > most_locks;
+            for (LOCKMODE mode = 1; mode < MAX_LOCKMODES && !too_many_; ++mode)
+                if ((one.holdMask & LOCKBIT_ON(mode)) != 0)
+                    add({one.locktag.locktag_field2, mode}, memory, taken);
         }
-        found.free();
+        pfree(all->locks);
+        pfree(all);
         return !too_many_;
     }
 
 private:
+    void add(const lock_key& key, MemoryContext memory, List*& taken) {
+        bool known;
+        hash_search(known_, &key, HASH_ENTER, &known);
+        if (known)
+            return;
+        // With the snapshot of the calling statement: of what it does not see nobody else knows, and what has been
+        // dropped since still has its name.
+        static bridge::statement name("select pg_catalog.format('%I.%I', n.nspname, c.relname)"
+                                      "  from pg_catalog.pg_class c"
+                                      "  join pg_catalog.pg_namespace n on n.oid = c.relnamespace"
+                                      " where c.oid = $1 and n.nspname not in"
+                                      "   ('pg_catalog', 'pg_toast', 'information_schema', 'sor')",
+                                      {OIDOID});
+        const auto found = name.look(bridge::value::of(ObjectIdGetDatum(key.relation)));
+        if (!found.empty()) {
+            const MemoryContext outer = MemoryContextSwitchTo(memory);
+            auto* one = static_cast<lock_taken*>(palloc(sizeof(lock_taken)));
+            *one = {found.string(0, 1), GetLockmodeName(DEFAULT_LOCKMETHOD, key.mode)};
+            taken = lappend(taken, one);
+            MemoryContextSwitchTo(outer);
+        }
+        found.free();
+    }
+
     HTAB* known_;
     bool too_many_ = false;
 };
