@@ -52,6 +52,7 @@ void declare_relay(CLI::App& app, common_options& common, chosen_command& chosen
 void declare_mcp(CLI::App& app, common_options& common, chosen_command& chosen);
 void declare_report(CLI::App& app, common_options& common, chosen_command& chosen);
 void declare_purge(CLI::App& app, common_options& common, chosen_command& chosen);
+void declare_preflight(CLI::App& app, common_options& common, chosen_command& chosen);
 void declare_doctor(CLI::App& app, common_options& common, chosen_command& chosen);
 
 } // namespace sor

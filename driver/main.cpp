@@ -25,6 +25,7 @@ int run(int argc, char** argv) {
     declare_mcp(app, common, chosen);
     declare_report(app, common, chosen);
     declare_purge(app, common, chosen);
+    declare_preflight(app, common, chosen);
     declare_doctor(app, common, chosen);
     try {
         app.parse(argc, argv);

@@ -222,4 +222,93 @@ std::vector<check> doctor(connection& connection) {
     return checks;
 }
 
+transaction::~transaction() {
+    if (!open_)
+        return;
+    try {
+        connection_.query("rollback", {});
+    } catch (const failure&) {
+        // The connection broke, and with it the transaction.
+    }
+}
+
+void transaction::commit() {
+    open_ = false;
+    connection_.query("commit", {});
+}
+
+std::vector<preflight_check> preflight(connection& connection, const std::string& tenant_id) {
+    const auto result =
+        connection.query("select check_no, name, ok, evidence from sor.preflight($1::uuid)", {tenant_id});
+    std::vector<preflight_check> checks;
+    for (int row = 0; row < result.rows(); ++row)
+        checks.push_back({static_cast<int>(result.integer(row, 0)), result.text(row, 1),
+                          result.is_null(row, 2) ? std::nullopt : std::optional(result.boolean(row, 2)),
+                          result.text(row, 3)});
+    return checks;
+}
+
+void send_preflight_request(connection& connection, const std::string& tenant_id, const std::string& request_id) {
+    connection.send("select inserted, response from sor.preflight_request($1::uuid, $2::uuid)",
+                    {tenant_id, request_id});
+}
+
+preflight_response receive_preflight_request(connection& connection) {
+    const auto result = connection.receive();
+    return {result.boolean(0, 0), result.text(0, 1)};
+}
+
+preflight_remains preflight_forget(connection& connection, const std::string& tenant_id,
+                                   const std::string& request_id) {
+    const auto result = connection.query("select keys, events from sor.preflight_forget($1::uuid, $2::uuid)",
+                                         {tenant_id, request_id});
+    return {result.integer(0, 0), result.integer(0, 1)};
+}
+
+session_context preflight_context(connection& connection) {
+    const auto result = connection.query(
+        "select backend_pid, tenant_id, user_id, actor_kind, visible_rows from sor.preflight_context()", {});
+    return {result.integer(0, 0), result.text(0, 1),
+            result.is_null(0, 1) && result.is_null(0, 2) && result.is_null(0, 3), result.integer(0, 4)};
+}
+
+void set_context(connection& connection, const std::string& tenant_id) {
+    connection.query("select sor.set_context($1::uuid)", {tenant_id});
+}
+
+std::string create_user(connection& connection, const std::string& tenant_id, const std::string& email,
+                        const std::string& name) {
+    return connection
+        .query("select sor.create_user($1::uuid, $2::text, $3::text)", {tenant_id, email, name})
+        .text(0, 0);
+}
+
+bool upsert(connection& connection, const std::string& tenant_id, const std::string& table, const std::string& record) {
+    return connection
+        .query("select inserted from sor.upsert($1::uuid, $2::text, $3::jsonb)", {tenant_id, table, record})
+        .boolean(0, 0);
+}
+
+queued enqueue(connection& connection, const std::string& tenant_id, const std::string& destination,
+               const std::string& event_type, const std::string& key, const std::string& payload) {
+    const auto result = connection.query("select message_id, enqueued from sor.enqueue($1::uuid, $2::text, $3::text, "
+                                         "$4::text, $5::jsonb, $4::text)",
+                                         {tenant_id, destination, event_type, key, payload});
+    return {result.text(0, 0), result.boolean(0, 1)};
+}
+
+std::vector<found_message> find_messages(connection& connection, const std::string& tenant_id,
+                                         const std::optional<std::string>& status, int max) {
+    const auto result = connection.query(
+        "select message_id, status, destination, event_type, aggregate_id, last_error, to_json(created_at) #>> '{}', "
+        "to_json(processed_at) #>> '{}', attempts from sor.find_messages($1::uuid, $2::text, $3::int)",
+        {tenant_id, status, std::to_string(max)});
+    std::vector<found_message> messages;
+    for (int row = 0; row < result.rows(); ++row)
+        messages.push_back({result.text(row, 0), result.text(row, 1), result.text(row, 2), result.text(row, 3),
+                            result.text(row, 4), result.text(row, 5), result.text(row, 6), result.text(row, 7),
+                            result.integer(row, 8)});
+    return messages;
+}
+
 } // namespace sor::db

@@ -7,7 +7,8 @@
 #include <vector>
 #include "db/connection.hpp"
 
-// Every statement that the driver sends: calls of functions of the schema sor, each its own transaction. JSON passes
+// Every statement that the driver sends: calls of functions of the schema sor, each its own transaction but for those
+// of class transaction. JSON passes
 // as text, so that no number loses digits on its way. All throw db::Error.
 namespace sor::db {
 
@@ -121,5 +122,66 @@ struct check {
     std::string evidence, fix;
 };
 std::vector<check> doctor(connection&);
+
+// A transaction of several calls, for `preflight` alone; rolled back where it is left open. Not to be used when the
+// connection breaks within: its server rolls back by itself.
+class transaction {
+public:
+    explicit transaction(connection& c) : connection_(c) { c.query("begin", {}); }
+    ~transaction();
+    transaction(const transaction&) = delete;
+    transaction& operator=(const transaction&) = delete;
+    void commit();
+
+private:
+    connection& connection_;
+    bool open_ = true;
+};
+
+struct preflight_check {
+    int number;
+    std::string name;
+    std::optional<bool> ok; // null: for the driver to do
+    std::string evidence;
+};
+std::vector<preflight_check> preflight(connection&, const std::string& tenant_id);
+
+void send_preflight_request(connection&, const std::string& tenant_id, const std::string& request_id);
+struct preflight_response {
+    bool inserted;
+    std::string response;
+};
+preflight_response receive_preflight_request(connection&);
+struct preflight_remains {
+    std::int64_t keys, events;
+};
+preflight_remains preflight_forget(connection&, const std::string& tenant_id, const std::string& request_id);
+
+struct session_context {
+    std::int64_t backend_pid;
+    std::string tenant_id; // empty: none
+    bool empty;            // neither tenant, user nor actor kind
+    std::int64_t visible;  // of sor's tables, how many show rows
+};
+session_context preflight_context(connection&);
+
+void set_context(connection&, const std::string& tenant_id);
+std::string create_user(connection&, const std::string& tenant_id, const std::string& email, const std::string& name);
+bool upsert(connection&, const std::string& tenant_id, const std::string& table, const std::string& record);
+
+struct queued {
+    std::string id;
+    bool enqueued; // false: it was there
+};
+queued enqueue(connection&, const std::string& tenant_id, const std::string& destination, const std::string& event_type,
+               const std::string& key, const std::string& payload);
+
+struct found_message {
+    std::string id, status, destination, event_type, aggregate_id, last_error, created_at, processed_at;
+    std::int64_t attempts;
+};
+// Newest first.
+std::vector<found_message> find_messages(connection&, const std::string& tenant_id,
+                                         const std::optional<std::string>& status, int max);
 
 } // namespace sor::db

@@ -1,6 +1,7 @@
 #include "db/connection.hpp"
 #include <charconv>
 #include <cstdlib>
+#include <poll.h>
 #include <sys/socket.h>
 
 namespace sor::db {
@@ -135,6 +136,19 @@ query_result connection::receive(std::source_location where) {
         broken(where);
     throw sql_error(std::move(sqlstate), field(first, PG_DIAG_MESSAGE_PRIMARY), field(first, PG_DIAG_MESSAGE_DETAIL),
                     field(first, PG_DIAG_MESSAGE_HINT), where);
+}
+
+bool connection::answered_within(std::chrono::milliseconds duration) {
+    const auto end = std::chrono::steady_clock::now() + duration;
+    while (PQisBusy(connection_.get())) {
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+        pollfd socket{PQsocket(connection_.get()), POLLIN, 0};
+        if (left.count() <= 0 || poll(&socket, 1, static_cast<int>(left.count())) == 0)
+            return false;
+        if (!PQconsumeInput(connection_.get()))
+            return true; // receive() says how it broke
+    }
+    return true;
 }
 
 void connection::abandon() {

@@ -1,4 +1,5 @@
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
@@ -70,6 +71,8 @@ public:
               std::source_location where = std::source_location::current());
     query_result receive(std::source_location where = std::source_location::current());
     bool in_flight() const { return in_flight_; }
+    // Whether the statement in flight is answered, or is within that time.
+    bool answered_within(std::chrono::milliseconds duration);
 
     // False once the connection broke; it stays broken.
     bool alive() const { return PQstatus(connection_.get()) == CONNECTION_OK; }

@@ -460,12 +460,11 @@ detail::switched detail::open_tenant(const pg_uuid_t& tenant, const identity& wh
     return saved;
 }
 
-detail::switched detail::open_as(const pg_uuid_t& tenant, const char* actor_kind) {
+detail::switched detail::open_as(const pg_uuid_t& tenant, const char* actor_kind, const pg_uuid_t* user) {
     const switched saved = remember();
-    set_all(tenant,
-            user_now.set && tenant_now.set && bridge::equal(tenant_now.id, tenant) ? bridge::copy(user_now.id)
-                                                                                   : nullptr,
-            actor_kind, GUC_ACTION_SAVE);
+    if (user == nullptr && user_now.set && tenant_now.set && bridge::equal(tenant_now.id, tenant))
+        user = bridge::copy(user_now.id);
+    set_all(tenant, user, actor_kind, GUC_ACTION_SAVE);
     push(&tenant);
     become_engine();
     return saved;

@@ -37,7 +37,7 @@ struct switched {
     int depth;
 };
 switched open_tenant(const pg_uuid_t& tenant, const identity& who);
-switched open_as(const pg_uuid_t& tenant, const char* actor_kind);
+switched open_as(const pg_uuid_t& tenant, const char* actor_kind, const pg_uuid_t* user);
 switched open_engine();
 void close(const switched& saved);
 int save_settings();
@@ -79,11 +79,11 @@ auto inspection(const pg_uuid_t& tenant, F&& f) {
 }
 
 // An administrative call or a trigger: f runs as the engine in that tenant, and the former context is back afterwards.
-// EXECUTE on the function is the authority.
+// EXECUTE on the function is the authority. user: whom it acts for; null: the context's where the tenant is open.
 template <bridge::guarded F>
-auto administration(const pg_uuid_t& tenant, const char* actor_kind, F&& f) {
+auto administration(const pg_uuid_t& tenant, const char* actor_kind, F&& f, const pg_uuid_t* user = nullptr) {
     const int level = detail::save_settings();
-    const detail::switched saved = detail::open_as(tenant, actor_kind);
+    const detail::switched saved = detail::open_as(tenant, actor_kind, user);
     if constexpr (std::is_void_v<std::invoke_result_t<F, MemoryContext>>) {
         bridge::with_spi(f);
         detail::close(saved);

@@ -329,6 +329,47 @@ SOR_FUNCTION(mark_failed) {
     PG_RETURN_VOID();
 }
 
+#define FOUND_MESSAGE                                                                                                  \
+    "select id, status, destination, event_type, aggregate_id, dedup_key, attempts, last_error, created_at,"           \
+    " next_attempt_at, processed_at, run_id from sor.outbox where tenant_id = $1"
+
+SOR_FUNCTION(find_messages) {
+    const bridge::arguments a(fcinfo);
+    const pg_uuid_t& tenant = a.uuid(0, "tenant_id");
+    const char* status = a.null(1) ? "" : bridge::to_cstring(bridge::view(a.string(1, "status")));
+    const int max = a.integer(2, "max");
+    // Each by an index that holds little beside what is asked for.
+    static bridge::statement of_any(FOUND_MESSAGE " order by id desc limit $2", {UUIDOID, INT4OID});
+    static bridge::statement of_pending(FOUND_MESSAGE " and status = 'pending' and processed_at is null"
+                                                      " order by created_at desc limit $2",
+                                        {UUIDOID, INT4OID});
+    static bridge::statement of_dispatched(FOUND_MESSAGE " and status = 'dispatched' order by id desc limit $2",
+                                           {UUIDOID, INT4OID});
+    static bridge::statement of_dead(FOUND_MESSAGE " and status = 'dead' order by id desc limit $2",
+                                     {UUIDOID, INT4OID});
+    bridge::statement* find = *status == '\0'                       ? &of_any
+                              : strcmp(status, "pending") == 0    ? &of_pending
+                              : strcmp(status, "dispatched") == 0 ? &of_dispatched
+                              : strcmp(status, "dead") == 0       ? &of_dead
+                                                                  : nullptr;
+    if (find == nullptr)
+        bridge::raise(code::invalid_parameter, psprintf("\"%s\" is no status of a message", status), nullptr,
+                      "Give pending, dispatched or dead.");
+    if (max < 1)
+        bridge::raise(code::invalid_parameter, "max is less than 1", nullptr, "Give how many messages to list.");
+    bridge::rowset rows(fcinfo);
+    context::inspection(tenant, [&](MemoryContext) {
+        const auto found = find->look(in(tenant), in(max));
+        for (uint64 i = 0; i < found.count; ++i) {
+            bridge::value columns[12];
+            for (int c = 0; c < 12; ++c)
+                columns[c] = found.column(i, c + 1);
+            rows.add(columns, 12);
+        }
+    });
+    return 0;
+}
+
 // Here and not beside sor_claim, because it serves both kinds of queue.
 SOR_FUNCTION(requeue) {
     const bridge::arguments a(fcinfo);

@@ -21,6 +21,7 @@ create table sor.outbox (
     unique (tenant_id, dedup_key)
 );
 create index outbox_unprocessed on sor.outbox (tenant_id, created_at) where processed_at is null;
+create index outbox_dead on sor.outbox (tenant_id, id) where status = 'dead';
 comment on table sor.outbox is
     'Messages to the outside. The row is the intent, committed with the rows it belongs to; who sends it when stands in sor.ready, queue outbox. '
     'attempts counts sends whose outcome was marked; claim_token is of the last of them; processed_at is when it was dispatched.';
@@ -61,6 +62,14 @@ comment on function sor.mark_failed(uuid, uuid, bigint, text, boolean) is
     'Sending the message failed: it is handed out again after 30 s, doubled each time up to 6 hours and spread; after 12 attempts, or when permanent, it is dead. '
     'Errors: SR007 the claim is lost, and nothing was changed.';
 
+create function sor.find_messages(tenant_id uuid, status text default null, max int default 20)
+    returns table (message_id uuid, status text, destination text, event_type text, aggregate_id text, dedup_key text, attempts int,
+                   last_error text, created_at timestamptz, next_attempt_at timestamptz, processed_at timestamptz, run_id uuid)
+    language c volatile as 'MODULE_PATHNAME', 'sor_find_messages'
+    set search_path = pg_catalog, pg_temp set row_security = on;
+comment on function sor.find_messages(uuid, text, int) is
+    'The tenant''s messages, newest first, without what they say; of one status (pending, dispatched, dead) where given. Errors: SR002 not granted, 22023 max is less than 1, or no such status.';
+
 create function sor.requeue(tenant_id uuid, queue text, item_id text) returns void
     language c volatile as 'MODULE_PATHNAME', 'sor_requeue'
     set search_path = pg_catalog, pg_temp set row_security = on;
@@ -69,6 +78,7 @@ comment on function sor.requeue(uuid, text, text) is
     'Recorded as item.requeued. Errors: SR010 it is not dead, SR013 no such queue.';
 
 grant execute on function sor.enqueue(uuid, text, text, text, jsonb, text, timestamptz) to sor_app;
+grant execute on function sor.find_messages(uuid, text, int) to sor_auditor;
 grant execute on function sor.claim_outbox(uuid, text, int, interval), sor.mark_dispatched(uuid, uuid, bigint, jsonb),
     sor.mark_failed(uuid, uuid, bigint, text, boolean) to sor_relay;
 

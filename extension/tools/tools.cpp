@@ -1,4 +1,4 @@
-#include "tools/builtins.hpp"
+#include "tools/tools.hpp"
 
 #include "bridge/catalog.hpp"
 #include "bridge/subtransaction.hpp"
@@ -499,6 +499,20 @@ void require_positive(const Interval* ttl) {
 }
 
 } // namespace
+
+Jsonb* call_within(const request_to_call& r) {
+    auto* c = static_cast<call*>(palloc0(sizeof(call)));
+    c->request_id = r.request_id;
+    c->name = r.tool;
+    c->arguments = r.arguments;
+    batch b = {};
+    b.calls = c;
+    b.count = 1;
+    b.requests = static_cast<request*>(palloc(sizeof(request)));
+    b.turn_no = r.turn_no;
+    run_batch(b, &r.user, r.run, r.run_token);
+    return answer(*c);
+}
 
 } // namespace sor::tools
 
