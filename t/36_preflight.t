@@ -108,7 +108,7 @@ for my $sabotage (@sabotages)
 	my ($what, $sql, $failing, $says, @options) = @$sabotage;
 	my $clone = 'clone' . ++$n;
 	$world->node->safe_psql('postgres', "CREATE DATABASE $clone TEMPLATE reconciler");
-	$world->node->safe_psql($clone, $sql =~ s/ALTER DATABASE \K%s/$clone/r);
+	$world->node->safe_psql($clone, 'SET sor.drop_guard = off; ' . $sql =~ s/ALTER DATABASE \K%s/$clone/r);
 	my $no = $world->sor([ 'preflight', '--settings', 'settings.toml', '--tenant', 'Alice', '--json', '--dbname', "service=operator dbname=$clone", @options ]);
 	is($no->{rc}, 1, "$what: exit 1") or diag($no->{out} . $no->{err});
 	my $checks = $no->{out} ? decode_json($no->{out})->{tenants}[0]{checks} : [];
