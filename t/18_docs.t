@@ -16,6 +16,7 @@ my $world = SorTest->new(bare => 1);
 my $node = $world->node;
 mkdir $world->home or die;
 my %variables = map { ("request_id$_" => sprintf('b1cd2c9a-5b1c-4d5e-9b0a-%012d', $_ || 1)) } '', 2 .. 9;
+$variables{superuser} = $world->superuser;
 my $have = '';
 
 sub bytes { my ($text) = @_; utf8::encode($text); return $text }
@@ -267,6 +268,7 @@ SELECT proname, array_to_string((proargnames)[1:pronargs], ',') FROM pg_proc WHE
 END
 my %relation = map { $_ => 1 } split /\n/, $node->safe_psql('readme', "SELECT relname FROM pg_class WHERE relnamespace = 'sor'::regnamespace");
 my %setting = map { $_ => 1 } qw(tenant_id user_id actor_kind);
+my %trigger = map { $_ => 1 } split /\n/, $node->safe_psql('readme', "SELECT proname FROM pg_proc WHERE pronamespace = 'sor'::regnamespace AND prorettype = 'trigger'::regtype");
 my $sqlstates = join '', map { slurp($_) } glob top . '/extension/*/*.{hpp,cpp,sql}';
 my (%options, %named);
 for my $command (keys %login_of)
@@ -279,7 +281,7 @@ for my $page (@pages)
 {
 	my $text = slurp(top . "/$page");
 	my @wrong;
-	push @wrong, "sor.$_" for grep { !$arguments{$_} && !$relation{$_} && !$setting{$_} } $text =~ /(?<![\w.])sor\.([a-z_]\w*)(?!\w*\.)/g;
+	push @wrong, "sor.$_" for grep { !$arguments{$_} && !$relation{$_} && !$setting{$_} && !$trigger{$_} } $text =~ /(?<![\w.])sor\.([a-z_]\w*)(?!\w*\.)/g;
 	# a signature: name(argument, argument…), as the function has them
 	while ($text =~ /`(?:sor\.)?([a-z_]\w+)\(([a-z_, ]*)(…?)\)/g)
 	{

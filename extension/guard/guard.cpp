@@ -248,6 +248,10 @@ void preload_in_database() {
     const char* by_database = preloaded_by_database(MyDatabaseId);
     if (by_database != nullptr && names_sor(by_database))
         return;
+    Oid user;
+    int security;
+    GetUserIdAndSecContext(&user, &security);
+    SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, security | SECURITY_LOCAL_USERID_CHANGE);
     const char* former = by_database ? by_database : GetConfigOptionResetString(preload);
     List* names = NIL;
     if (!SplitDirectoriesString(pstrdup(former ? former : ""), ',', &names))
@@ -260,10 +264,6 @@ void preload_in_database() {
         if (const char* name = static_cast<const char*>(lfirst(cell)); !names_sor(name))
             appendStringInfo(&sql, "%s, ", quote_literal_cstr(name));
     appendStringInfoString(&sql, "'sor'");
-    Oid user;
-    int security;
-    GetUserIdAndSecContext(&user, &security);
-    SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, security | SECURITY_LOCAL_USERID_CHANGE);
     bridge::with_spi([&](MemoryContext) { bridge::execute_own(sql.data); });
     SetUserIdAndSecContext(user, security);
 }

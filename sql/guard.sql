@@ -1,0 +1,159 @@
+-- guard: what it says, what a migration that was approved lets through, and what not even that. What is refused in which way of
+-- running SQL, and what stays possible, is in t/28_guard.t.
+set client_min_messages = warning;
+create extension if not exists sor;
+\pset format unaligned
+create role guard_author login in role sor_operator;
+create role guard_approver login in role sor_operator;
+create role guard_owner login in role sor_operator;
+create schema guarded authorization guard_owner;
+grant usage, create on schema guarded to public;
+create function guarded.outcome(statement text) returns text language plpgsql as $$
+declare m text; d text; h text;
+begin
+    execute statement;
+    return 'done';
+exception when others then
+    get stacked diagnostics m = message_text, d = pg_exception_detail, h = pg_exception_hint;
+    return sqlstate || ': ' || m || coalesce(' [' || nullif(d, '') || ']', '') || coalesce(' {' || nullif(h, '') || '}', '');
+end $$;
+
+-- What it says ----------------------------------------------------------------------------------------------------------
+set session authorization guard_owner;
+set search_path = guarded;
+create type mood as enum ('good', 'poor');
+create domain code as text constraint short check (length(value) < 9);
+create table suppliers (id int primary key);
+create table orders (tenant_id uuid, id int, note varchar(20), m mood, c code, supplier int references suppliers, primary key (tenant_id, id));
+create index orders_note on orders (note);
+create table log (tenant_id uuid, id int);
+create table parent (tenant_id uuid, id int) partition by list (id);
+create table part partition of parent for values in (1);
+create table jobs (tenant_id uuid, id int, primary key (tenant_id, id));
+create table loose (tenant_id uuid not null, id int, primary key (tenant_id, id));
+create view shown as select id from loose;
+alter table loose enable row level security, force row level security;
+select sor.protect_tenant('orders'), sor.protect_append_only('log'), sor.protect_tenant('part') \g /dev/null
+drop table orders;
+drop type mood cascade;
+drop domain code;
+drop table suppliers cascade;
+drop table log;
+drop table parent;
+alter table orders alter note type varchar(5);
+alter table orders rename note to remark;
+alter table orders no force row level security;
+create policy everything on orders using (true);
+alter table log disable trigger user;
+truncate orders;
+drop schema guarded cascade;
+drop owned by guard_owner;
+drop table sor.runs;
+reset session authorization;
+drop table guarded.orders;
+drop extension sor cascade;
+alter event trigger sor_drop_guard disable;
+
+-- What is registered ----------------------------------------------------------------------------------------------------
+-- by name alone, where nothing else of sor's is on the table
+revoke sor_operator from guard_owner;
+select guarded.outcome('drop table guarded.jobs');
+create table guarded.jobs (tenant_id uuid, id int, primary key (tenant_id, id));
+alter table guarded.jobs owner to guard_owner;
+set sor.drop_guard = off;
+select sor.register_table('guarded.loose', '{id}');
+drop trigger if exists sor_refuse_truncate on guarded.loose;
+reset sor.drop_guard;
+set session authorization guard_owner;
+drop table guarded.loose;
+drop view guarded.shown;
+reset session authorization;
+grant sor_operator to guard_owner;
+
+-- A type that a composite, an array and a domain carry into a table -------------------------------------------------------
+set session authorization guard_owner;
+create type guarded.inner_one as (a int, b int);
+create domain guarded.outer_one as guarded.inner_one[];
+create type guarded.outer_two as (o guarded.outer_one);
+alter table guarded.orders add deep guarded.outer_two;
+alter type guarded.inner_one drop attribute b;
+create type guarded.nowhere as (a int, b int);
+alter type guarded.nowhere drop attribute b;
+drop type guarded.nowhere;
+
+-- Migrations ------------------------------------------------------------------------------------------------------------
+create function guarded.propose(version text, up text, down text) returns text language sql as
+$$ select guarded.outcome(format('select sor.propose_migration(%L, %L, %L, %L)', version, 'migration ' || version, up, down)) $$;
+-- what the review calls safe: an addition, and its downgrade, which drops what the upgrade made
+set session authorization guard_author;
+select guarded.propose('0001', 'alter table guarded.orders add column notes text', 'alter table guarded.orders drop column notes');
+set session authorization guard_approver;
+select guarded.outcome($$select sor.approve_migration('0001')$$);
+set session authorization guard_owner;
+select statement_no, command from sor.apply_migration('0001');
+select guarded.outcome('alter table guarded.orders drop column notes');
+select statement_no, command from sor.rollback_migration('0001');
+select count(*) from pg_attribute where attrelid = 'guarded.orders'::regclass and attname = 'notes';
+select statement_no, command from sor.apply_migration('0001');
+
+-- what it calls destructive needs an override, for which the guard then makes way, hidden statements included
+set session authorization guard_author;
+select guarded.propose('0002', 'alter table guarded.orders drop column note', 'alter table guarded.orders add column note varchar(20)');
+select guarded.propose('0003', 'do $do$ begin alter table guarded.orders drop column notes; end $do$', 'alter table guarded.orders add column notes text');
+select guarded.propose('0004', 'select guarded.outcome(''truncate guarded.orders''); truncate guarded.orders', '');
+set session authorization guard_approver;
+select guarded.outcome($$select sor.approve_migration('0002')$$);
+select guarded.outcome($$select sor.approve_migration('0002', '{"branch": "copy", "backup": "2026-11-20", "reason": "moved"}')$$);
+select guarded.outcome($$select sor.approve_migration('0003')$$);
+set session authorization guard_owner;
+select statement_no, command from sor.apply_migration('0002');
+-- a DO block is opaque: approved as it reads, it may not hide this
+select guarded.outcome($$select sor.apply_migration('0003')$$);
+set session authorization guard_approver;
+select guarded.outcome($$select sor.approve_migration('0003', '{"branch": "copy", "backup": "2026-11-20", "reason": "moved"}')$$), guarded.outcome($$select sor.approve_migration('0004', '{"branch": "copy", "backup": "2026-11-20", "reason": "emptied"}')$$);
+set session authorization guard_owner;
+select statement_no, command from sor.apply_migration('0003');
+select statement_no, command from sor.apply_migration('0004');
+-- and nothing is left open behind it
+select guarded.outcome('truncate guarded.orders'), guarded.outcome('alter table guarded.orders drop column id');
+
+-- sor's own tables are beyond any migration
+set session authorization guard_author;
+select guarded.propose('0005', 'alter table sor.tenants disable row level security', '');
+set session authorization guard_approver;
+select guarded.outcome($$select sor.approve_migration('0005', '{"branch": "copy", "backup": "2026-11-20", "reason": "no"}')$$);
+reset session authorization;
+select guarded.outcome($$select sor.apply_migration('0005')$$);
+
+-- Coverage --------------------------------------------------------------------------------------------------------------
+select guarded.outcome($$select sor.set_drop_guard('everything')$$), guarded.outcome($$select sor.set_drop_guard(null)$$);
+select coverage from sor.drop_guard();
+set session authorization guard_owner;
+create table guarded.free (id int primary key, note text);
+select guarded.outcome($$select sor.set_drop_guard('database')$$);
+select coverage, preloaded from sor.drop_guard();
+select guarded.outcome('drop table guarded.free'), guarded.outcome('truncate guarded.free'), guarded.outcome('drop view guarded.shown');
+create index free_note on guarded.free (note);
+drop index guarded.free_note;
+select guarded.outcome($$select sor.set_drop_guard('protected')$$);
+drop table guarded.free;
+reset session authorization;
+select payload from sor.agent_events where event_type = 'migration.guard_set' order by id;
+
+-- Force -----------------------------------------------------------------------------------------------------------------
+set sor.drop_guard = off;
+set session authorization guard_owner;
+show sor.drop_guard;
+select guarded.outcome('drop table guarded.log'), guarded.outcome('set sor.drop_guard = off');
+reset session authorization;
+begin;
+savepoint s;
+drop table guarded.log;
+rollback to s;
+drop table guarded.jobs, guarded.orders;
+commit;
+select payload - 'login' from sor.agent_events where event_type = 'migration.guard_bypassed' order by id desc limit 1;
+drop schema guarded cascade;
+drop owned by guard_author, guard_approver, guard_owner;
+do $$ begin execute format('alter database %I reset session_preload_libraries', current_database()); end $$;
+drop role guard_author, guard_approver, guard_owner;
