@@ -1,7 +1,13 @@
 -- guard: what it says, what a migration that was approved lets through, and what not even that. What is refused in which way of
 -- running SQL, and what stays possible, is in t/28_guard.t.
 set client_min_messages = warning;
-create extension if not exists sor;
+-- in a database of its own: its migrations stay, and it changes what is guarded
+select current_database() as here \gset
+drop database if exists sor_guard;
+create database sor_guard;
+\c sor_guard
+set client_min_messages = warning;
+create extension sor;
 \pset format unaligned
 create role guard_author login in role sor_operator;
 create role guard_approver login in role sor_operator;
@@ -155,5 +161,6 @@ commit;
 select payload - 'login' from sor.agent_events where event_type = 'migration.guard_bypassed' order by id desc limit 1;
 drop schema guarded cascade;
 drop owned by guard_author, guard_approver, guard_owner;
-do $$ begin execute format('alter database %I reset session_preload_libraries', current_database()); end $$;
+\c :here
+drop database sor_guard;
 drop role guard_author, guard_approver, guard_owner;
