@@ -17,6 +17,7 @@ create table events (at timestamptz not null, kind text) partition by range (at)
 create table visits (at timestamptz not null) partition by range (at);
 create table visits_rest partition of visits default;
 create view open_orders as select id from orders;
+create view sent_orders as select id from orders where status = 'sent';
 create materialized view order_totals as select sum(amount) from orders;
 create sequence order_number;
 create function stamp() returns trigger language plpgsql as 'begin return new; end';

@@ -1,6 +1,7 @@
 #include "bridge/parse.hpp"
 
 extern "C" {
+#include "catalog/pg_attribute.h"
 #include "parser/parser.h"
 }
 
@@ -57,6 +58,14 @@ bool walk(Node* node, bool (*visit)(Node*, void*), void* context) {
 bool sets_expression([[maybe_unused]] AlterTableType command) {
 #if PG_VERSION_NUM >= 170000
     return command == AT_SetExpression;
+#else
+    return false;
+#endif
+}
+
+bool is_virtual([[maybe_unused]] const Constraint* generated) {
+#if PG_VERSION_NUM >= 180000
+    return generated->generated_kind == ATTRIBUTE_GENERATED_VIRTUAL;
 #else
     return false;
 #endif

@@ -25,6 +25,9 @@ bool walk(Node* node, bool (*visit)(Node*, void*), void* context);
 // ALTER COLUMN SET EXPRESSION, which is new in 17.
 bool sets_expression(AlterTableType command);
 
+// A generated column that is computed when it is read, which is new in 18.
+bool is_virtual(const Constraint* generated);
+
 // The name in ALTER CONSTRAINT, which is another node from 18 on.
 const char* altered_constraint(const AlterTableCmd* command);
 

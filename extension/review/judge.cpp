@@ -14,7 +14,6 @@ using bridge::in;
 namespace {
 
 void transaction(review& r, const TransactionStmt* s) {
-    ListCell* cell;
     switch (s->kind) {
     case TRANS_STMT_BEGIN:
     case TRANS_STMT_START:
@@ -22,8 +21,9 @@ void transaction(review& r, const TransactionStmt* s) {
         break;
     case TRANS_STMT_COMMIT:
         r.in_block = false;
-        r.schema = r.session_schema;
+        r.path = r.session_path;
         ++r.transaction;
+        forget_temporary(r, false);
         break;
     case TRANS_STMT_PREPARE:
         r.in_block = false;
@@ -37,13 +37,10 @@ void transaction(review& r, const TransactionStmt* s) {
     case TRANS_STMT_ROLLBACK:
     case TRANS_STMT_ROLLBACK_TO:
         // what was created may be gone; where it is not, later statements are taken to mean what existed
-        foreach (cell, r.created)
-            hash_search(r.creations, static_cast<creation*>(lfirst(cell))->key, HASH_REMOVE, nullptr);
-        list_free(r.created);
-        r.created = NIL;
+        forget_all(r);
         r.in_block = r.in_block && s->kind == TRANS_STMT_ROLLBACK_TO;
         ++r.transaction;
-        r.schema = r.session_schema = nullptr;
+        r.path = r.session_path = {NIL, false};
         break;
     default:
         break;
@@ -72,6 +69,8 @@ void vacuum(review& r, const VacuumStmt* s) {
             if (full)
                 add(r, rule::vacuum_full, what, "", size_of(t));
         }
+    if (s->is_vacuumcmd)
+        leaves_transaction(r);
     if (full)
         add(r, rule::vacuum_full, what);
     else
@@ -90,12 +89,123 @@ void create_schema(review& r, const CreateSchemaStmt* s) {
             create(r, kind::schema, nullptr, own, "", quote_identifier(own), nullptr, true);
     }
     add(r, rule::create_object, own ? quote_identifier(own) : "a schema");
-    const char* outer = r.schema;
-    r.schema = own ? keep(r, own) : nullptr;
+    const search_path outer = r.path;
+    if (own == nullptr)
+        r.path = {NIL, false};
+    else if (s->schemaElts != NIL) {
+        const MemoryContext statement_memory = MemoryContextSwitchTo(r.memory);
+        r.path.schemas = lcons(pstrdup(own), list_copy(outer.schemas));
+        MemoryContextSwitchTo(statement_memory);
+    }
     ListCell* cell;
     foreach (cell, s->schemaElts)
         statement(r, static_cast<Node*>(lfirst(cell)));
-    r.schema = outer;
+    r.path = outer;
+}
+
+// Whether the statement waits for a strong lock of something that others use.
+bool waits(const review& r, Node* node) {
+    switch (nodeTag(node)) {
+    case T_AlterTableStmt:
+    case T_IndexStmt:
+    case T_DropStmt:
+    case T_TruncateStmt:
+    case T_RenameStmt:
+    case T_AlterObjectSchemaStmt:
+    case T_CreateTrigStmt:
+    case T_CreatePolicyStmt:
+    case T_AlterPolicyStmt:
+    case T_RuleStmt:
+    case T_LockStmt:
+    case T_ClusterStmt:
+    case T_ReindexStmt:
+    case T_RefreshMatViewStmt:
+        break;
+    default:
+        return false;
+    }
+    ListCell* cell;
+    foreach (cell, r.findings)
+        switch (static_cast<const finding*>(lfirst(cell))->which) {
+        case rule::new_object:
+        case rule::undo_created:
+        case rule::nothing_to_drop:
+        case rule::create_object:
+            break;
+        default:
+            return true;
+        }
+    return false;
+}
+
+// The statements of a text that another statement executes; false when it is not to be told what they are.
+bool statements_of(review& r, const char* text) {
+    List* statements = NIL;
+    if (bridge::attempt([&] { statements = bridge::parse_sql(text); }) != nullptr)
+        return false;
+    ListCell* cell;
+    foreach (cell, statements)
+        statement(r, static_cast<RawStmt*>(lfirst(cell))->stmt);
+    return true;
+}
+
+// The text of an EXECUTE of PL/pgSQL that is a constant; null: it is put together when it runs.
+const char* constant_command(const char* expression) {
+    List* statements = NIL;
+    if (bridge::attempt([&] { statements = bridge::parse_sql(psprintf("select %s", expression)); }) != nullptr ||
+        list_length(statements) != 1)
+        return nullptr;
+    auto* s = reinterpret_cast<SelectStmt*>(linitial_node(RawStmt, statements)->stmt);
+    if (!IsA(s, SelectStmt) || list_length(s->targetList) != 1 || s->fromClause != NIL || s->intoClause != nullptr)
+        return nullptr;
+    Node* value = linitial_node(ResTarget, s->targetList)->val;
+    return IsA(value, A_Const) && !reinterpret_cast<A_Const*>(value)->isnull &&
+                   IsA(&reinterpret_cast<A_Const*>(value)->val, String)
+               ? strVal(&reinterpret_cast<A_Const*>(value)->val)
+               : nullptr;
+}
+
+bool read_block(review& r, std::string_view body) {
+    block_part part;
+    block_reader::outcome outcome;
+    block_reader check(body);
+    while ((outcome = check.next(part)) == block_reader::outcome::part)
+        CHECK_FOR_INTERRUPTS();
+    if (outcome != block_reader::outcome::end)
+        return false;
+    block_reader parts(body);
+    while (parts.next(part) == block_reader::outcome::part) {
+        const char* text = bridge::to_cstring(body.substr(part.begin, part.end - part.begin));
+        if (part.kind == block_part::of::command)
+            text = constant_command(text);
+        else if (part.kind != block_part::of::statement)
+            text = psprintf("select %s", text);
+        if (text == nullptr || !statements_of(r, text))
+            return false;
+    }
+    return true;
+}
+
+void do_block(review& r, const DoStmt* s) {
+    const char* body = nullptr;
+    bool readable = true;
+    ListCell* cell;
+    foreach (cell, s->args) {
+        const auto* o = static_cast<DefElem*>(lfirst(cell));
+        if (strcmp(o->defname, "as") == 0)
+            body = strVal(o->arg);
+        else
+            readable = strcmp(o->defname, "language") == 0 && strcmp(strVal(o->arg), "plpgsql") == 0;
+    }
+    const int before = list_length(r.findings);
+    const bool outer = r.conditional;
+    r.conditional = true;
+    readable = readable && body != nullptr && read_block(r, body);
+    r.conditional = outer;
+    if (!readable)
+        add(r, rule::do_block);
+    else if (list_length(r.findings) == before)
+        add(r, rule::read_only);
 }
 
 void statement(review& r, Node* node) {
@@ -124,8 +234,13 @@ void statement(review& r, Node* node) {
             statement(r, s->query);
         else
             query(r, s->query);
-        if (!s->if_not_exists || !exists_already(r, s->into->rel))
-            relation_created(r, s->into->rel);
+        if (!s->if_not_exists || !exists_already(r, s->into->rel)) {
+            creation* made = relation_created(r, s->into->rel);
+            if (made != nullptr && s->objtype == OBJECT_MATVIEW)
+                made->calls = calls_functions(s->query, &r);
+            if (s->into->onCommit == ONCOMMIT_DROP)
+                goes_at_commit(r, made);
+        }
         if (s->into->rel->relpersistence == RELPERSISTENCE_UNLOGGED)
             add(r, rule::unlogged_table, named(s->into->rel).shown);
         add(r, rule::create_table, named(s->into->rel).shown);
@@ -173,7 +288,17 @@ void statement(review& r, Node* node) {
         const bool own = find(r, kind::relation, n.schema, n.own) != nullptr;
         touch(r, n);
         if (s->replace && exists_already(r, s->view)) {
+            const char* schema = schema_of(r, n.schema, n.own);
+            const view_facts v = facts_of_view(find_relation(schema, n.own));
+            if (v.has_options && s->options == NIL && s->withCheckOption == NO_CHECK_OPTION)
+                add(r, rule::view_security, n.shown);
+            const auto* q = reinterpret_cast<const SelectStmt*>(s->query);
+            if (v.filters || q->whereClause != nullptr || q->havingClause != nullptr || q->limitCount != nullptr ||
+                q->op != SETOP_NONE)
+                add(r, rule::replace_filter, n.shown);
             add(r, rule::replace_view, n.shown);
+            if (creation* c = create(r, kind::relation, "*", n.own, "", n.shown, nullptr, false))
+                c->calls = calls_functions(s->query, &r);
         } else {
             creation* made = relation_created(r, s->view);
             if (made != nullptr)
@@ -248,9 +373,16 @@ void statement(review& r, Node* node) {
     case T_CreateRangeStmt:
         create_type(r, reinterpret_cast<CreateRangeStmt*>(node)->typeName);
         break;
-    case T_CreateDomainStmt:
-        create_type(r, reinterpret_cast<CreateDomainStmt*>(node)->domainname);
+    case T_CreateDomainStmt: {
+        const auto* s = reinterpret_cast<CreateDomainStmt*>(node);
+        create_type(r, s->domainname);
+        if (creation* c = find(r, kind::type, named(s->domainname).schema, named(s->domainname).own))
+            c->is_domain = true;
+        foreach (cell, s->constraints) // runs whenever a value is made, wherever that is
+            if (calls_own(static_cast<Constraint*>(lfirst(cell))->raw_expr, &r))
+                add(r, rule::function_call, named(s->domainname).shown);
         break;
+    }
     case T_CompositeTypeStmt: {
         const RangeVar* v = reinterpret_cast<CompositeTypeStmt*>(node)->typevar;
         touch(r, named(v));
@@ -268,6 +400,10 @@ void statement(review& r, Node* node) {
             create_aggregate(r, s);
         else if (s->kind == OBJECT_COLLATION)
             create_other(r, psprintf("object %s", n.shown), n.shown);
+        else if (s->kind == OBJECT_OPERATOR)
+            create(r, kind::other, nullptr, psprintf("operator %s", n.own), "", n.shown, nullptr, false);
+        if (s->kind == OBJECT_OPERATOR && is_server_function(n.own, true))
+            add(r, rule::shadow_builtin, n.shown);
         add(r, s->replace ? rule::replace_function : rule::create_object, n.shown);
         break;
     }
@@ -279,11 +415,14 @@ void statement(review& r, Node* node) {
         add(r, rule::create_object, n.shown);
         break;
     }
-    case T_CreateOpClassStmt:
     case T_CreateOpFamilyStmt:
+        add(r, rule::create_object, "an operator family");
+        break;
+    case T_CreateOpClassStmt:
+    case T_AlterOpFamilyStmt:
     case T_CreateConversionStmt:
     case T_CreateTransformStmt:
-        add(r, rule::create_object, "an object");
+        add(r, rule::create_support);
         break;
     case T_AlterStatsStmt:
     case T_AlterObjectDependsStmt:
@@ -358,7 +497,8 @@ void statement(review& r, Node* node) {
         add(r, rule::session_setting, "it");
         break;
     case T_DiscardStmt:
-        r.schema = r.session_schema = "public";
+        r.path = r.session_path = login_path(r);
+        forget_temporary(r, true);
         add(r, rule::session_setting, "everything back");
         break;
     case T_AlterSystemStmt:
@@ -393,7 +533,7 @@ void statement(review& r, Node* node) {
         add(r, rule::security_label, shown(reinterpret_cast<SecLabelStmt*>(node)->object));
         break;
     case T_DoStmt:
-        add(r, rule::do_block);
+        do_block(r, reinterpret_cast<DoStmt*>(node));
         break;
     case T_CallStmt:
         add(r, rule::call_procedure, named(reinterpret_cast<CallStmt*>(node)->funccall->funcname).shown);
@@ -450,9 +590,10 @@ void statement(review& r, Node* node) {
         const auto* s = reinterpret_cast<RefreshMatViewStmt*>(node);
         const target t = look(r, s->relation);
         add(r,
-            t.own           ? rule::new_object
-            : s->concurrent ? rule::maintenance
-                            : rule::refresh_materialized_view,
+            t.own && t.own->calls ? rule::function_call
+            : t.own               ? rule::new_object
+            : s->concurrent       ? rule::maintenance
+                                  : rule::refresh_materialized_view,
             t.n.shown);
         break;
     }
@@ -531,6 +672,10 @@ void statement(review& r, Node* node) {
         break;
     default:
         add(r, rule::unknown_statement);
+    }
+    if (r.no_lock_timeout && waits(r, node)) {
+        add(r, rule::no_lock_timeout, "lock_timeout");
+        r.no_lock_timeout = false;
     }
     if (r.enum_values != NIL && !IsA(node, AlterEnumStmt) && !IsA(node, CommentStmt))
         used_enum_values(r);
@@ -646,7 +791,9 @@ void review_piece(review& r, std::string_view all, const piece& p) {
 int read(review& r, std::string_view text) {
     r.statement_no = 0;
     r.in_block = false;
-    r.schema = r.session_schema = "public";
+    r.conditional = r.no_lock_timeout = false;
+    r.path = r.session_path = login_path(r);
+    forget_temporary(r, true); // another session runs the downgrade
     ++r.transaction;
     splitter pieces(text);
     piece p;
@@ -689,7 +836,7 @@ text* fill_in(const char* pattern, const char* object, const char* part, const c
     return bridge::to_text({out.data, static_cast<size_t>(out.len)});
 }
 
-void review_migration(bridge::rowset& rows, std::string_view up, const std::string_view* down) {
+void review_migration(bridge::rowset& rows, std::string_view up, const std::string_view* down, std::string_view name) {
     review r = {};
     r.rows = &rows;
     r.memory = AllocSetContextCreate(CurrentMemoryContext, "sor review", ALLOCSET_DEFAULT_SIZES);
@@ -704,6 +851,8 @@ void review_migration(bridge::rowset& rows, std::string_view up, const std::stri
     std::string_view declared_name;
     while (header.next(declared_name))
         r.scope = lappend(r.scope, bridge::to_cstring(declared_name));
+    if (r.scope == NIL)
+        read_name(r, name);
     if (read(r, up) == 0)
         row(r, 0, 0, {rule::empty_migration, "", "", nullptr, nullptr});
     r.down = true;

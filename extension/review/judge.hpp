@@ -7,9 +7,10 @@
 
 namespace sor::review {
 
-// Adds a row for each finding, at least one for each statement. down null: none was given. Raises only what is not the
-// migration's fault: a cancel, no memory.
-void review_migration(bridge::rowset& rows, std::string_view up, const std::string_view* down);
+// Adds a row for each finding, at least one for each statement. down null: none was given. name: the migration's, for
+// what it says of the scope. Raises only what is not the migration's fault: a cancel, no memory.
+void review_migration(bridge::rowset& rows, std::string_view up, const std::string_view* down,
+                      std::string_view name = {});
 
 // A rule's text with {0}, {1} and {2:…} filled in, and extra (or null) after it. definition null: what stands there.
 text* fill_in(const char* pattern, const char* object, const char* part, const char* definition, const char* extra);

@@ -1,5 +1,7 @@
 #include "review/statements.hpp"
 
+#include "bridge/subtransaction.hpp"
+
 extern "C" {
 #include "catalog/index.h"
 #include "catalog/pg_trigger.h"
@@ -76,7 +78,7 @@ creation* find_routine(review& r, const ObjectWithArgs* o) {
     if (!o->args_unspecified)
         return find(r, kind::routine, n.schema, n.own, signature(o));
     creation* c = find(r, kind::routine_name, n.schema, n.own);
-    return c != nullptr && !function_exists(n.schema ? n.schema : r.schema, n.own) ? c : nullptr;
+    return c != nullptr && !function_exists(n.schema ? n.schema : creation_schema(r), n.own) ? c : nullptr;
 }
 
 void drop_routine(review& r, const ObjectWithArgs* o) {
@@ -127,6 +129,42 @@ void drop_named(review& r, rule which, kind k, const char* schema, const char* o
     else
         add(r, which, what);
 }
+
+namespace {
+
+const char* dependants(const review& r, ObjectType type, Node* object) {
+    switch (type) {
+    case OBJECT_TABLE:
+    case OBJECT_FOREIGN_TABLE:
+    case OBJECT_SEQUENCE:
+    case OBJECT_VIEW:
+    case OBJECT_MATVIEW:
+    case OBJECT_INDEX: {
+        const RangeVar* v = makeRangeVarFromNameList(reinterpret_cast<List*>(object));
+        return dependants_of_relation(find_relation_of(r, v->schemaname, v->relname), nullptr);
+    }
+    case OBJECT_TYPE:
+    case OBJECT_DOMAIN: {
+        const name n = named(reinterpret_cast<TypeName*>(object)->names);
+        return dependants_of_type(n.schema ? n.schema : creation_schema(r), n.own);
+    }
+    case OBJECT_FUNCTION:
+    case OBJECT_PROCEDURE:
+    case OBJECT_ROUTINE:
+    case OBJECT_AGGREGATE: {
+        const name n = named(reinterpret_cast<ObjectWithArgs*>(object)->objname);
+        return dependants_of_function(n.schema, n.own);
+    }
+    case OBJECT_SCHEMA:
+        return dependants_of_schema(strVal(object));
+    case OBJECT_EXTENSION:
+        return dependants_of_extension(strVal(object));
+    default:
+        return nullptr;
+    }
+}
+
+} // namespace
 
 void drop(review& r, const DropStmt* s) {
     ListCell* cell;
@@ -187,7 +225,7 @@ void drop(review& r, const DropStmt* s) {
             ours = ours && (which == rule::new_object || which == rule::undo_created);
         }
         if (s->behavior == DROP_CASCADE && !ours)
-            add(r, rule::drop_cascade, shown(object));
+            add(r, rule::drop_cascade, shown(object), "", dependants(r, s->removeType, object));
     }
 }
 
@@ -195,9 +233,11 @@ void truncate(review& r, const TruncateStmt* s) {
     ListCell* cell;
     foreach (cell, s->relations) {
         const target t = look(r, static_cast<RangeVar*>(lfirst(cell)));
-        add(r, t.own ? rule::new_object : rule::truncate_table, t.n.shown, "", size_of(t));
+        add(r, t.own && !t.own->cascades ? rule::new_object : rule::truncate_table, t.n.shown, "", size_of(t));
         if (s->behavior == DROP_CASCADE)
-            add(r, rule::drop_cascade, t.n.shown, "", " Tables that refer to it are emptied too.");
+            add(r, rule::drop_cascade, t.n.shown, "",
+                psprintf(" Tables that refer to it are emptied too.%s",
+                         t.own || !truncated_with(t.oid) ? "" : truncated_with(t.oid)));
     }
 }
 
@@ -207,7 +247,15 @@ void rename_relation(review& r, const RenameStmt* s) {
     const target t = look(r, s->relation);
     if (t.own != nullptr) {
         const_cast<creation*>(t.own)->gone = true;
-        relation_created(r, makeRangeVar(s->relation->schemaname, s->newname, -1));
+        RangeVar* renamed = makeRangeVar(s->relation->schemaname, s->newname, -1);
+        if (is_temporary(t.own)) {
+            renamed->relpersistence = RELPERSISTENCE_TEMP;
+            creation* made = relation_created(r, renamed);
+            if (list_member_ptr(r.on_commit_drop, t.own))
+                goes_at_commit(r, made);
+        } else {
+            relation_created(r, renamed);
+        }
         add(r, rule::new_object, t.n.shown);
         return;
     }
@@ -261,7 +309,7 @@ void rename(review& r, const RenameStmt* s) {
     }
     case OBJECT_SCHEMA:
         touch(r, {s->subname, "*", s->subname});
-        forget(r, kind::schema, nullptr, s->subname);
+        forget_all(r);
         add(r, rule::rename_object, s->subname, quote_identifier(s->newname));
         return;
     case OBJECT_EVENT_TRIGGER:
@@ -345,7 +393,8 @@ void grant(review& r, const GrantStmt* s, bool is_default) {
         if (own && !(to_public && relations && s->is_grant))
             add(r, rule::new_object, what);
         else if (!s->is_grant)
-            add(r, is_default ? rule::default_privileges : rule::revoke_privilege, is_default ? whom : what, whom);
+            add(r, is_default && to_public ? rule::default_privileges : rule::revoke_privilege,
+                is_default && to_public ? whom : what, whom);
         else if (to_public)
             add(r, rule::grant_public, what, whom);
         else if (broad)
@@ -405,6 +454,15 @@ void create_policy(review& r, const CreatePolicyStmt* s) {
         add(r, rule::create_policy, t.n.shown, part);
 }
 
+// A function, under whatever schema and arguments: its name may be called from here on.
+void code_made(review& r, const char* function, bool harmless) {
+    creation* known = find(r, kind::routine_name, "*", function);
+    creation* c = known ? known : create(r, kind::routine_name, "*", function, "", function, nullptr, false);
+    if (c == nullptr)
+        return;
+    c->harmless = harmless && (known == nullptr || known->harmless);
+}
+
 void create_trigger(review& r, const CreateTrigStmt* s) {
     const target t = look(r, s->relation);
     const char* part = quote_identifier(s->trigname);
@@ -427,18 +485,63 @@ void create_trigger(review& r, const CreateTrigStmt* s) {
 
 namespace {
 
-void routine_created(review& r, const name& n, const char* arguments) {
+void routine_created(review& r, const name& n, const char* arguments, bool harmless) {
     const creation* by_name = create(r, kind::routine_name, n.schema, n.own, "", n.shown, nullptr, false);
     create(r, kind::routine, n.schema, n.own, arguments, psprintf("%s(%s)", n.shown, arguments), by_name, true);
+    code_made(r, n.own, harmless);
 }
 
+bool only_reads(review& r, List* statements) {
+    ListCell* cell;
+    foreach (cell, statements) {
+        auto* one = static_cast<Node*>(lfirst(cell));
+        if (IsA(one, RawStmt))
+            one = reinterpret_cast<RawStmt*>(one)->stmt;
+        if (IsA(one, List)) {
+            if (!only_reads(r, reinterpret_cast<List*>(one)))
+                return false;
+        }
+    }
+    return true;
+}
+
+// Whether a function's body is SQL that computes and reads, and nothing else.
+bool is_harmless(review& r, const CreateFunctionStmt* s) {
+    if (s->sql_body != nullptr)
+        return only_reads(r, IsA(s->sql_body, List) ? reinterpret_cast<List*>(s->sql_body) : list_make1(s->sql_body));
+    bool sql = false;
+    const char* body = nullptr;
+    ListCell* cell;
+    foreach (cell, s->options) {
+        const auto* o = static_cast<DefElem*>(lfirst(cell));
+        if (strcmp(o->defname, "language") == 0)
+            sql = is_one_of(strVal(o->arg), {"sql"});
+        else if (strcmp(o->defname, "as") == 0 && list_length(reinterpret_cast<List*>(o->arg)) == 1)
+            body = strVal(linitial(reinterpret_cast<List*>(o->arg)));
+    }
+    if (!sql || body == nullptr)
+        return false;
+    bool harmless = false;
+    bridge::attempt([&] { harmless = only_reads(r, bridge::parse_sql(body)); }); // one that cannot be read is not
+    return harmless;
+}
+
+} // namespace
+
+namespace {
+// Nothing that exists looks for names in a schema that the migration makes.
+bool own_schema(const review& r, const name& n) {
+    const char* schema = n.schema ? n.schema : creation_schema(r);
+    return schema != nullptr && find(r, kind::schema, nullptr, schema) != nullptr;
+}
 } // namespace
 
 void create_routine(review& r, const CreateFunctionStmt* s) {
     const name n = named(s->funcname);
     touch(r, n);
     creation* known = find(r, kind::routine, n.schema, n.own, signature(s->parameters));
-    const bool replaces = s->replace && known == nullptr && function_exists(n.schema ? n.schema : r.schema, n.own);
+    const bool replaces =
+        s->replace && known == nullptr && function_exists(n.schema ? n.schema : creation_schema(r), n.own);
     bool definer = false, path = false;
     ListCell* cell;
     foreach (cell, s->options) {
@@ -451,8 +554,14 @@ void create_routine(review& r, const CreateFunctionStmt* s) {
                                          : "",
                                      {"search_path"});
     }
+    const bool harmless = is_harmless(r, s);
+    const bool unconditional = !r.conditional;
     if (!replaces)
-        routine_created(r, n, signature(s->parameters));
+        routine_created(r, n, signature(s->parameters), harmless);
+    if (replaces || !unconditional)
+        code_made(r, n.own, harmless);
+    if (!own_schema(r, n) && is_server_function(n.own, false))
+        add(r, rule::shadow_builtin, n.shown);
     if (definer)
         add(r, rule::security_definer_function, n.shown, "",
             path ? nullptr : " It sets none: its caller chooses what the names in it mean.");
@@ -527,7 +636,8 @@ void alter_domain(review& r, const AlterDomainStmt* s) {
 
 void create_aggregate(review& r, const DefineStmt* s) {
     if (s->args != NIL && !s->replace)
-        routine_created(r, named(s->defnames), signature(reinterpret_cast<List*>(linitial(s->args))));
+        routine_created(r, named(s->defnames), signature(reinterpret_cast<List*>(linitial(s->args))), false);
+    code_made(r, named(s->defnames).own, false);
 }
 
 } // namespace sor::review

@@ -4,41 +4,32 @@ namespace sor::review {
 
 namespace {
 
-bool constant_boolean(Node* node, bool& value) {
+bool depends_on_something(Node* node, void* unused) {
     if (node == nullptr)
         return false;
-    if (IsA(node, TypeCast)) {
-        const auto* cast = reinterpret_cast<TypeCast*>(node);
-        const auto* inner = reinterpret_cast<A_Const*>(cast->arg);
-        return IsA(cast->arg, A_Const) && !inner->isnull && IsA(&inner->val, String) &&
-               parse_bool(strVal(&inner->val), &value);
+    switch (nodeTag(node)) {
+    case T_ColumnRef:
+    case T_FuncCall:
+    case T_SubLink:
+    case T_ParamRef:
+    case T_SQLValueFunction:
+        return true;
+    default:
+        return bridge::walk(node, depends_on_something, unused);
     }
-    if (!IsA(node, A_Const))
-        return false;
-    auto* c = reinterpret_cast<A_Const*>(node);
-    if (c->isnull || !IsA(&c->val, Boolean))
-        return false;
-    value = boolVal(&c->val);
-    return true;
 }
 
 } // namespace
 
-// A WHERE that lets every row through: none, TRUE, 1 = 1, x = x.
+// A WHERE that lets every row through: none, a constant (whatever its value), x = x.
 bool always_true(Node* where) {
     check_stack_depth();
-    bool value;
-    if (where == nullptr)
+    if (where == nullptr || !depends_on_something(where, nullptr))
         return true;
-    if (constant_boolean(where, value))
-        return value;
     if (IsA(where, A_Expr)) {
         const auto* e = reinterpret_cast<A_Expr*>(where);
-        if (e->kind != AEXPR_OP || e->lexpr == nullptr || e->rexpr == nullptr)
-            return false;
-        if (IsA(e->lexpr, A_Const) && IsA(e->rexpr, A_Const))
-            return true;
-        return IsA(e->lexpr, ColumnRef) && strcmp(strVal(llast(e->name)), "=") == 0 && equal(e->lexpr, e->rexpr);
+        return e->kind == AEXPR_OP && e->lexpr != nullptr && e->rexpr != nullptr &&
+               is_one_of(strVal(llast(e->name)), {"=", ">=", "<="}) && equal(e->lexpr, e->rexpr);
     }
     if (IsA(where, BoolExpr)) {
         const auto* e = reinterpret_cast<BoolExpr*>(where);
@@ -79,6 +70,61 @@ const char* constant_text(Node* node) { // null: no constant
     }
 }
 
+// Whether the migration made a function of this name, in whatever schema, that may write.
+bool is_own_code(const review& r, const char* function) {
+    const creation* c = find(r, kind::routine_name, "*", function);
+    return c != nullptr && !c->harmless;
+}
+
+// The function, or what else the node names, that may write when it is computed; null: none. only_own: of the
+// migration's alone.
+const char* may_run(const review& r, Node* node, bool only_own) {
+    const List* names = NIL;
+    switch (nodeTag(node)) {
+    case T_FuncCall: {
+        names = reinterpret_cast<FuncCall*>(node)->funcname;
+        const char* own = strVal(llast(names));
+        if (is_own_code(r, own))
+            return own;
+        if (only_own)
+            return nullptr;
+        const effect e = effect_of(names);
+        return e == effect::none || (e == effect::unknown && find(r, kind::routine_name, "*", own) != nullptr) ? nullptr
+                                                                                                               : own;
+    }
+    case T_A_Expr:
+        names = reinterpret_cast<A_Expr*>(node)->name;
+        break;
+    case T_SortBy:
+        names = reinterpret_cast<SortBy*>(node)->useOp;
+        break;
+    case T_ColumnRef:
+        names = reinterpret_cast<ColumnRef*>(node)->fields;
+        names = list_length(names) > 1 ? names : NIL;
+        break;
+    case T_A_Indirection:
+        names = reinterpret_cast<A_Indirection*>(node)->indirection;
+        break;
+    default:
+        return nullptr;
+    }
+    const bool is_operator = IsA(node, A_Expr) || IsA(node, SortBy);
+    ListCell* cell;
+    foreach (cell, names) {
+        if (!IsA(lfirst(cell), String))
+            continue;
+        const char* one = strVal(lfirst(cell));
+        if (is_operator) {
+            if (find(r, kind::other, nullptr, psprintf("operator %s", one)) != nullptr ||
+                (!only_own && runs_volatile_function(one)))
+                return one;
+        } else if (is_own_code(r, one) || (!only_own && is_volatile_function_of_rows(one))) {
+            return one; // (row).function
+        }
+    }
+    return nullptr;
+}
+
 void function_called(review& r, FuncCall* call) {
     const name n = named(call->funcname);
     if (n.schema != nullptr && strcmp(n.schema, "sor") == 0) {
@@ -98,7 +144,13 @@ void function_called(review& r, FuncCall* call) {
         }
     }
     if (builtin && strcmp(n.own, "setval") == 0 && call->args != NIL) {
-        const char* sequence = constant_text(static_cast<Node*>(linitial(call->args)));
+        auto* first = static_cast<Node*>(linitial(call->args));
+        const char* sequence = constant_text(first);
+        if (IsA(first, FuncCall)) {
+            const auto* inner = reinterpret_cast<FuncCall*>(first);
+            if (strcmp(strVal(llast(inner->funcname)), "pg_get_serial_sequence") == 0 && inner->args != NIL)
+                sequence = constant_text(static_cast<Node*>(linitial(inner->args))); // its table
+        }
         if (sequence != nullptr) {
             const char* dot = strrchr(sequence, '.');
             const char* schema = dot ? pnstrdup(sequence, static_cast<Size>(dot - sequence)) : nullptr;
@@ -109,7 +161,7 @@ void function_called(review& r, FuncCall* call) {
             return;
         }
     }
-    if (may_write(call->funcname) || (n.schema == nullptr && find(r, kind::routine_name, nullptr, n.own) != nullptr))
+    if (may_run(r, reinterpret_cast<Node*>(call), false) != nullptr)
         add(r, rule::function_call, n.shown);
 }
 
@@ -121,17 +173,45 @@ void fires(review& r, const target& t, const char* event) {
 
 } // namespace
 
-// Whether a query runs functions that may write.
+// Whether a query writes, or runs functions that may.
 bool calls_functions(Node* node, void* context) {
     if (node == nullptr)
         return false;
-    auto& r = *static_cast<review*>(context);
-    if (IsA(node, FuncCall)) {
-        const List* function = reinterpret_cast<FuncCall*>(node)->funcname;
-        if (may_write(function) || find(r, kind::routine_name, nullptr, strVal(llast(function))) != nullptr)
-            return true;
+    switch (nodeTag(node)) {
+    case T_InsertStmt:
+    case T_UpdateStmt:
+    case T_DeleteStmt:
+    case T_MergeStmt:
+        return true;
+    default:
+        return may_run(*static_cast<review*>(context), node, false) != nullptr ||
+               bridge::walk(node, calls_functions, context);
     }
-    return bridge::walk(node, calls_functions, context);
+}
+
+bool calls_own(Node* node, void* context) {
+    return node != nullptr &&
+           (may_run(*static_cast<review*>(context), node, true) != nullptr || bridge::walk(node, calls_own, context));
+}
+
+namespace {
+// Functions that are not known here are left out: what is said of the statement anyway has to do.
+bool runs(Node* node, void* context) {
+    if (node == nullptr)
+        return false;
+    auto& r = *static_cast<review*>(context);
+    const char* what = may_run(r, node, true);
+    if (what == nullptr && IsA(node, FuncCall) &&
+        effect_of(reinterpret_cast<FuncCall*>(node)->funcname) == effect::writes)
+        what = strVal(llast(reinterpret_cast<FuncCall*>(node)->funcname));
+    if (what != nullptr)
+        add(r, rule::function_call, quote_identifier(what));
+    return bridge::walk(node, runs, context);
+}
+} // namespace
+
+void run_expression(review& r, Node* node) {
+    runs(node, &r);
 }
 
 namespace {
@@ -144,6 +224,47 @@ bool all_new(review& r, const target& t, const List* assignments) {
             return false;
     }
     return true;
+}
+
+// Is the column null wherever the WHERE lets a row through?
+bool only_where_null(Node* where, const char* column, const RangeVar* relation, bool alone) {
+    check_stack_depth();
+    if (where == nullptr)
+        return false;
+    if (IsA(where, BoolExpr) && reinterpret_cast<BoolExpr*>(where)->boolop == AND_EXPR) {
+        ListCell* cell;
+        foreach (cell, reinterpret_cast<BoolExpr*>(where)->args)
+            if (only_where_null(static_cast<Node*>(lfirst(cell)), column, relation, alone))
+                return true;
+        return false;
+    }
+    if (!IsA(where, NullTest))
+        return false;
+    const auto* test = reinterpret_cast<NullTest*>(where);
+    if (test->nulltesttype != IS_NULL || !IsA(test->arg, ColumnRef))
+        return false;
+    const List* fields = reinterpret_cast<ColumnRef*>(test->arg)->fields;
+    const char* of = relation->alias ? relation->alias->aliasname : relation->relname;
+    if (!IsA(llast(fields), String) || strcmp(strVal(llast(fields)), column) != 0)
+        return false;
+    return list_length(fields) == 1 ? alone : list_length(fields) == 2 && strcmp(strVal(linitial(fields)), of) == 0;
+}
+
+bool fills_nulls(review& r, const target& t, const List* assignments, Node* where, const RangeVar* relation,
+                 bool alone) {
+    ListCell* cell;
+    foreach (cell, assignments) {
+        const auto* a = static_cast<ResTarget*>(lfirst(cell));
+        if (a->name == nullptr || a->indirection != NIL ||
+            (!own_part(r, t, kind::column, a->name) && !only_where_null(where, a->name, relation, alone)))
+            return false;
+    }
+    return true;
+}
+
+// Whether rows of the migration's table are its own alone.
+bool own_rows(const target& t) {
+    return t.own != nullptr && !t.own->cascades;
 }
 
 bool visit(Node* node, void* context);
@@ -175,9 +296,18 @@ bool visit(Node* node, void* context) {
         }
         break;
     }
+    case T_A_Expr:
+    case T_SortBy:
+    case T_ColumnRef:
+    case T_A_Indirection:
+        if (const char* what = may_run(r, node, false))
+            add(r, rule::function_call, what);
+        break;
     case T_RangeVar: {
         const auto* v = reinterpret_cast<RangeVar*>(node);
         const creation* c = find(r, kind::relation, v->schemaname, v->relname);
+        if (c == nullptr)
+            c = find(r, kind::relation, "*", v->relname); // a view that was given another query
         if (c != nullptr && c->calls)
             add(r, rule::function_call, psprintf("a function of the view %s", c->name));
         break;
@@ -188,7 +318,9 @@ bool visit(Node* node, void* context) {
         fires(r, t, "(insert)");
         if (t.own != nullptr)
             add(r, rule::new_object, t.n.shown);
-        else if (s->onConflictClause != nullptr && s->onConflictClause->action == ONCONFLICT_UPDATE)
+        else if (s->onConflictClause != nullptr && s->onConflictClause->action == ONCONFLICT_UPDATE &&
+                 !fills_nulls(r, t, s->onConflictClause->targetList, s->onConflictClause->whereClause, s->relation,
+                              false))
             add(r, rule::upsert_rows, t.n.shown);
         else
             add(r, rule::insert_rows, t.n.shown);
@@ -198,10 +330,13 @@ bool visit(Node* node, void* context) {
         const auto* s = reinterpret_cast<UpdateStmt*>(node);
         const target t = look(r, s->relation);
         fires(r, t, "(update)");
-        if (t.own != nullptr)
+        if (own_rows(t))
             add(r, rule::new_object, t.n.shown);
-        else if (all_new(r, t, s->targetList))
+        else if (t.own == nullptr && all_new(r, t, s->targetList))
             add(r, rule::backfill, t.n.shown, "", size_of(t));
+        else if (t.own == nullptr &&
+                 fills_nulls(r, t, s->targetList, s->whereClause, s->relation, s->fromClause == NIL))
+            add(r, rule::fill_nulls, t.n.shown, "", size_of(t));
         else
             add(r, always_true(s->whereClause) ? rule::update_without_where : rule::update_rows, t.n.shown, "",
                 size_of(t));
@@ -211,7 +346,7 @@ bool visit(Node* node, void* context) {
         const auto* s = reinterpret_cast<DeleteStmt*>(node);
         const target t = look(r, s->relation);
         fires(r, t, "(delete)");
-        if (t.own != nullptr)
+        if (own_rows(t))
             add(r, rule::new_object, t.n.shown);
         else
             add(r, always_true(s->whereClause) ? rule::delete_without_where : rule::delete_rows, t.n.shown, "",
@@ -219,8 +354,16 @@ bool visit(Node* node, void* context) {
         break;
     }
     case T_MergeStmt: {
-        const target t = look(r, reinterpret_cast<MergeStmt*>(node)->relation);
-        add(r, t.own ? rule::new_object : rule::merge_rows, t.n.shown);
+        const auto* s = reinterpret_cast<MergeStmt*>(node);
+        const target t = look(r, s->relation);
+        bool adds = true;
+        ListCell* cell;
+        foreach (cell, s->mergeWhenClauses) {
+            const CmdType does = static_cast<MergeWhenClause*>(lfirst(cell))->commandType;
+            fires(r, t, does == CMD_INSERT ? "(insert)" : does == CMD_UPDATE ? "(update)" : "(delete)");
+            adds = adds && (does == CMD_INSERT || does == CMD_NOTHING);
+        }
+        add(r, own_rows(t) ? rule::new_object : adds ? rule::insert_rows : rule::merge_rows, t.n.shown);
         break;
     }
     default:
@@ -240,29 +383,22 @@ bool guards(const char* variable) {
 
 namespace {
 
-// The first of a search_path, which is where names without a schema are made; null: nothing to rely on.
-const char* first_schema(const review& r, const char* path) {
-    path += strspn(path, " \t\"");
-    const size_t length = strcspn(path, " \t\",");
-    return length == 0 || *path == '$' ? nullptr : keep(r, pnstrdup(path, length));
-}
-
 // value null: to its default.
 void setting(review& r, const char* variable, const char* value, bool local) {
     bool on = false;
     const bool boolean = value != nullptr && parse_bool(value, &on);
     if (is_one_of(variable, {"search_path"})) {
-        r.schema = value == nullptr ? "public" : first_schema(r, value);
+        r.path = value == nullptr ? login_path(r) : path_of(r, value);
+        if (r.conditional)
+            r.path = {NIL, false};
         if (!local)
-            r.session_schema = r.schema;
+            r.session_path = r.path;
         add(r, rule::session_setting, "search_path");
     } else if (is_one_of(variable, {"session_replication_role"})) {
         add(r,
             value == nullptr || is_one_of(value, {"origin", "default"}) ? rule::session_setting
                                                                         : rule::replication_role,
             variable);
-    } else if (is_one_of(variable, {"row_security"})) {
-        add(r, value == nullptr || (boolean && on) ? rule::session_setting : rule::row_security_off, variable);
     } else if (guards(variable)) {
         const bool harmless = value == nullptr || (is_one_of(variable, {"event_triggers"}) && boolean && on);
         add(r, harmless ? rule::session_setting : rule::guard_setting, variable);
@@ -273,8 +409,8 @@ void setting(review& r, const char* variable, const char* value, bool local) {
     } else if (is_one_of(variable, {"backslash_quote"})) {
         add(r, value == nullptr ? rule::session_setting : rule::string_escapes, variable);
     } else if (is_one_of(variable, {"lock_timeout"})) {
-        add(r, value == nullptr || strtol(value, nullptr, 10) > 0 ? rule::session_setting : rule::no_lock_timeout,
-            variable);
+        r.no_lock_timeout = value != nullptr && strtol(value, nullptr, 10) <= 0;
+        add(r, rule::session_setting, variable);
     } else {
         add(r, rule::session_setting, variable);
     }
@@ -288,15 +424,23 @@ void set_variable(review& r, const VariableSetStmt* s) {
         add(r, rule::session_setting, "the transaction's characteristics");
         return;
     case VAR_RESET_ALL:
-        r.schema = r.session_schema = "public";
+        r.path = r.session_path = login_path(r);
         add(r, rule::session_setting, "all settings");
         return;
     case VAR_SET_VALUE: {
-        const char* first = s->args ? constant_text(static_cast<Node*>(linitial(s->args))) : nullptr;
-        if (is_one_of(s->name, {"search_path"}) && list_length(s->args) > 1 && first != nullptr && *first == '$' &&
-            lsecond(s->args) != nullptr)
-            first = constant_text(static_cast<Node*>(lsecond(s->args)));
-        setting(r, s->name, first ? first : "", s->is_local);
+        // as it would stand in the settings: a list of names, or one value
+        StringInfoData value;
+        initStringInfo(&value);
+        ListCell* cell;
+        foreach (cell, s->args) {
+            const char* one = constant_text(static_cast<Node*>(lfirst(cell)));
+            const char* shown_one = one == nullptr ? ""
+                                    : list_length(s->args) > 1 || is_one_of(s->name, {"search_path"})
+                                        ? quote_identifier(one)
+                                        : one;
+            appendStringInfo(&value, "%s%s", value.len ? ", " : "", shown_one);
+        }
+        setting(r, s->name, value.data, s->is_local);
         return;
     }
     default:

@@ -32,7 +32,11 @@ struct creation {
     bool qualified;     // named with its schema
     bool counts;        // the downgrade should drop it by name
     bool not_valid;     // a constraint that is not validated
-    bool calls;         // a view that runs functions
+    bool calls;         // a view or a materialized view that runs functions
+    bool is_domain;     // a type
+    bool conditional;   // may not have been made
+    bool harmless;      // a function whose body only computes and reads
+    bool cascades;      // a table: what is deleted or updated in it is also in tables that exist
     int transaction;
 };
 
@@ -50,21 +54,32 @@ struct enum_value {
     int transaction;
 };
 
+// The schemas in which a name without one is looked for, pg_catalog aside.
+struct search_path {
+    List* schemas; // of char*
+    bool known;
+};
+
 struct review {
     bridge::rowset* rows;
     MemoryContext memory;  // of what is known
     MemoryContext scratch; // of one statement
     HTAB* creations;
-    List* created;     // the same, in order
-    List* scope;       // names that the header declares; null: no header
-    List* enum_values; // added in this migration to types that it does not create
-    const char* lost;  // what the upgrade loses data of first; null: nothing
+    List* created;        // the same, in order
+    List* scope;          // names that the header declares; null: no header
+    List* temporary;      // tables that go with the session
+    List* on_commit_drop; // and those that go with the transaction
+    List* name_words;     // of the migration's name, as char*, when it names a table that is there
+    List* enum_values;    // added in this migration to types that it does not create
+    const char* lost;     // what the upgrade loses data of first; null: nothing
     bool down;
-    const char* schema;         // where names without a schema are; null: not known
-    const char* session_schema; // the same after this transaction
-    bool in_block;              // between BEGIN and COMMIT
-    int transaction;            // counts up at each end of one
-    bool opaque;                // a statement of the downgrade may do anything
+    search_path path;         // where names without a schema are
+    search_path session_path; // the same after this transaction
+    bool in_block;            // between BEGIN and COMMIT
+    bool no_lock_timeout;     // it was switched off, and no statement that waits was met since
+    bool conditional;         // in a block that may skip it, or that an error undoes
+    int transaction;          // counts up at each end of one
+    bool opaque;              // a statement of the downgrade may do anything
     int statement_no;
     int line;
     std::string_view text; // of the statement
@@ -83,15 +98,34 @@ struct target {
     const creation* own;
 };
 
+// The search_path that a new session of the caller's login has.
+search_path login_path(const review& r);
+search_path path_of(const review& r, const char* setting); // as it stands in SET
+// Where a name without a schema is made; null: not known.
+const char* creation_schema(const review& r);
+// The schema of the relation that the name means; null: not known.
+const char* schema_of(const review& r, const char* schema, const char* relation);
+Oid find_relation_of(const review& r, const char* schema, const char* relation); // that exists already
+
+// From here on names may mean what existed before: nothing is taken to be the migration's own any more.
+void forget_all(review& r);
+// The session or the transaction of temporary tables ends: all, or those ON COMMIT DROP.
+void forget_temporary(review& r, bool all);
+void leaves_transaction(review& r);          // at a statement that runs in none
+void goes_at_commit(review& r, creation* c); // null: nothing
+bool is_temporary(const creation* c);
+
 char* keep(const review& r, const char* s); // a copy that lasts as long as the review
 
-// What the migration created and did not drop again; null: nothing of this name. schema null: where names without one
-// are.
+// What the migration created and did not drop again; null: nothing of this name. schema null: wherever search_path
+// finds it first.
 creation* find(const review& r, kind k, const char* schema, const char* name, const char* part = "");
 // Null when the name cannot be known.
 creation* create(review& r, kind k, const char* schema, const char* name, const char* part, const char* shown,
                  const creation* of, bool counts);
 void forget(const review& r, kind k, const char* schema, const char* name, const char* part = "");
+
+void read_name(review& r, std::string_view name);
 
 // A finding of the statement that is being read.
 void add(review& r, rule which, const char* object = "", const char* part = "", const char* extra = nullptr,

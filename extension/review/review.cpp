@@ -10,8 +10,9 @@ SOR_FUNCTION(review_migration) {
     const std::string_view up = bridge::view(a.string(0, "up"));
     const text* given = a.string_or_null(1);
     const std::string_view down = given ? bridge::view(given) : std::string_view();
+    const text* name = a.string_or_null(2);
     bridge::rowset rows(fcinfo);
-    review_migration(rows, up, given ? &down : nullptr);
+    review_migration(rows, up, given ? &down : nullptr, name ? bridge::view(name) : std::string_view());
     return 0;
 }
 

@@ -1,13 +1,14 @@
 -- review: what a change of the schema does to a database in use, said before it is made.
 
-create function sor.review_migration(up text, down text default null)
+create function sor.review_migration(up text, down text default null, name text default null)
     returns table (statement_no int, severity text, rule text, detail text, safer text, line int, direction text)
     language c stable as 'MODULE_PATHNAME', 'sor_review_migration'
     set search_path = pg_catalog, pg_temp set row_security = on;
-comment on function sor.review_migration(text, text) is
+comment on function sor.review_migration(text, text, text) is
     'Reads an upgrade and its downgrade with the server''s own reader, executes nothing, and says of each statement what it does: at least one row each, in order, first the '
     'upgrade''s (direction up), then the downgrade''s (down). statement_no and line count from 1 in either; statement_no 0 is about all of it. severity is safe, locking, rewriting, '
     'destructive or opaque; rule is one of sor.migration_rules(); safer is null where nothing is. What is not known is opaque, never safe; a syntax error is a row. '
+    'name is the migration''s: where no header declares what it touches, one like add_notes_to_expenses does. '
     'Needs no tenant. Errors: 22004 up is null.';
 
 create function sor.migration_rules() returns table (rule text, severity text, hazard text, example text, safer text)

@@ -1,6 +1,7 @@
 #include "review/review_core.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 namespace sor::review {
 
@@ -90,7 +91,7 @@ const rule_text& text_of(rule which) {
     return all_rules[static_cast<size_t>(which)];
 }
 
-bool splitter::skip_blank(size_t& i) const {
+bool lexer::skip_blank(size_t& i) const {
     if (is_space(at(i))) {
         ++i;
         return true;
@@ -120,7 +121,7 @@ bool splitter::skip_blank(size_t& i) const {
     return false; // also for a comment that is not closed: the server shall complain of it
 }
 
-size_t splitter::after_quotes(size_t i) const {
+size_t lexer::after_quotes(size_t i) const {
     const char quote = text_[i];
     const bool escapes =
         quote == '\'' && i > 0 && (text_[i - 1] == 'e' || text_[i - 1] == 'E') && (i == 1 || !is_word(text_[i - 2]));
@@ -147,7 +148,7 @@ size_t splitter::after_quotes(size_t i) const {
     return text_.size();
 }
 
-size_t splitter::after_dollar_quotes(size_t i) const {
+size_t lexer::after_dollar_quotes(size_t i) const {
     size_t end = i + 1;
     if (is_word_start(at(end)))
         while (is_word(at(end)) && at(end) != '$')
@@ -157,6 +158,14 @@ size_t splitter::after_dollar_quotes(size_t i) const {
     const std::string_view tag = text_.substr(i, end + 1 - i);
     const size_t close = text_.find(tag, end + 1);
     return close == text_.npos ? text_.size() : close + tag.size();
+}
+
+std::string_view lexer::word_at(size_t i) const {
+    size_t end = i;
+    if (is_word_start(at(i)))
+        while (is_word(at(end)))
+            ++end;
+    return text_.substr(std::min(i, text_.size()), end - i);
 }
 
 size_t splitter::after_copy_data(size_t i) const {
@@ -262,6 +271,141 @@ bool splitter::next(piece& into) {
     return true;
 }
 
+bool block_reader::ends(size_t& i) const {
+    while (skip_blank(i)) {
+    }
+    if (at(i) != ';')
+        return false;
+    ++i;
+    return true;
+}
+
+// Passes the word, or the semicolon when it is "", outside of quotes and parentheses; end is before it.
+bool block_reader::find(std::string_view word, size_t& i, size_t& end, bool& parenthesis) const {
+    int parentheses = 0;
+    while (i < text_.size()) {
+        const char c = text_[i];
+        if (const std::string_view w = word_at(i); !w.empty()) {
+            if (same(w, "atomic")) // has semicolons of its own
+                return false;
+            if (!word.empty() && parentheses == 0 && same(w, word)) {
+                end = i;
+                i += w.size();
+                return true;
+            }
+            i += w.size();
+        } else if (c == '\'' || c == '"') {
+            i = after_quotes(i);
+        } else if (c == '$') {
+            i = after_dollar_quotes(i);
+        } else if (c == ';') {
+            if (!word.empty() || parentheses != 0)
+                return false;
+            end = i++;
+            return true;
+        } else if (!skip_blank(i)) {
+            parentheses += c == '(' || c == '[' ? 1 : c == ')' || c == ']' ? -1 : 0;
+            parenthesis = parenthesis || c == '(';
+            if (is_digit(c)) // a word may not begin within a number
+                while (is_word(at(i + 1)))
+                    ++i;
+            ++i;
+        }
+    }
+    return false;
+}
+
+bool block_reader::find_then(size_t& i, size_t& end) const {
+    bool parenthesis = false;
+    return find("then", i, end, parenthesis);
+}
+
+bool block_reader::find_semicolon(size_t& i, size_t& end, bool& parenthesis) const {
+    return find("", i, end, parenthesis);
+}
+
+block_reader::outcome block_reader::next(block_part& into) {
+    static constexpr std::string_view statements[] = {"create",   "alter",    "drop",   "insert", "update",  "delete",
+                                                      "truncate", "grant",    "revoke", "merge",  "comment", "set",
+                                                      "reset",    "analyze",  "with",   "lock",   "call",    "reindex",
+                                                      "refresh",  "security", "do"};
+    for (;;) {
+        while (skip_blank(next_)) {
+        }
+        if (depth_ == 0 && begun_) // after the last END, with or without a semicolon
+            return next_ >= text_.size() ? outcome::end : outcome::not_understood;
+        const std::string_view word = word_at(next_);
+        const size_t start = next_;
+        size_t i = next_ + word.size();
+        size_t end = 0;
+        bool parenthesis = false;
+        const inside top = depth_ > 0 ? open_[depth_ - 1] : inside::block;
+        if (word.empty())
+            return outcome::not_understood;
+        if (same(word, "begin")) {
+            if (depth_ == deepest)
+                return outcome::not_understood;
+            open_[depth_++] = inside::block;
+            begun_ = true;
+            next_ = i;
+        } else if (!begun_) { // DECLARE, a label
+            return outcome::not_understood;
+        } else if (same(word, "end")) {
+            if (top == inside::branch) {
+                while (skip_blank(i)) {
+                }
+                if (!same(word_at(i), "if"))
+                    return outcome::not_understood;
+                i += 2;
+            }
+            if (!ends(i) && !(depth_ == 1 && i >= text_.size()))
+                return outcome::not_understood;
+            --depth_;
+            next_ = i;
+        } else if (same(word, "exception") && top == inside::block) {
+            open_[depth_ - 1] = inside::handlers;
+            next_ = i;
+        } else if (same(word, "when") && top == inside::handlers) {
+            if (!find_then(i, end))
+                return outcome::not_understood;
+            next_ = i; // conditions are names
+        } else if (same(word, "else") && top == inside::branch) {
+            next_ = i;
+        } else if (same(word, "if") || ((same(word, "elsif") || same(word, "elseif")) && top == inside::branch)) {
+            const size_t begin = i;
+            if (!find_then(i, end) || (same(word, "if") && depth_ == deepest))
+                return outcome::not_understood;
+            if (same(word, "if"))
+                open_[depth_++] = inside::branch;
+            next_ = i;
+            into = {block_part::of::condition, begin, end};
+            return outcome::part;
+        } else if (same(word, "null") || same(word, "return")) {
+            if (!ends(i))
+                return outcome::not_understood;
+            next_ = i;
+        } else {
+            const size_t begin = i;
+            const bool statement = std::any_of(std::begin(statements), std::end(statements),
+                                               [&](std::string_view s) { return same(word, s); });
+            const bool performs = same(word, "perform");
+            const bool executes = same(word, "execute");
+            const bool raises = same(word, "raise");
+            if (!(statement || performs || executes || raises) || !find_semicolon(i, end, parenthesis) ||
+                (raises && parenthesis))
+                return outcome::not_understood;
+            next_ = i;
+            if (raises)
+                continue;
+            into = {performs   ? block_part::of::query
+                    : executes ? block_part::of::command
+                               : block_part::of::statement,
+                    statement ? start : begin, end};
+            return outcome::part;
+        }
+    }
+}
+
 bool scope_reader::next(std::string_view& name) {
     for (;;) {
         const size_t begin = names_.find_first_not_of(", \t\r");
@@ -287,6 +431,53 @@ bool scope_reader::next(std::string_view& name) {
         }
         names_ = line;
     }
+}
+
+name_reader::name_reader(std::string_view name) : rest_(name) {
+    if (const size_t slash = rest_.find_last_of('/'); slash != rest_.npos)
+        rest_.remove_prefix(slash + 1);
+    for (const std::string_view ending : {".sql", ".up", ".down"})
+        if (rest_.ends_with(ending))
+            rest_.remove_suffix(ending.size());
+}
+
+bool name_reader::next(std::string_view& word) {
+    const auto lower = [](char c) { return c >= 'a' && c <= 'z'; };
+    const auto upper = [](char c) { return c >= 'A' && c <= 'Z'; };
+    size_t begin = 0;
+    while (begin < rest_.size() && !lower(rest_[begin]) && !upper(rest_[begin]))
+        ++begin;
+    size_t end = begin;
+    while (end < rest_.size() && (lower(rest_[end]) || upper(rest_[end]) || is_digit(rest_[end])) &&
+           !(end > begin && upper(rest_[end]) && lower(rest_[end - 1])))
+        ++end;
+    word = rest_.substr(begin, end - begin);
+    rest_.remove_prefix(end);
+    return !word.empty();
+}
+
+bool is_preposition(std::string_view word) {
+    for (const std::string_view one : {"to", "from", "on", "in", "into", "of", "for"})
+        if (same(word, one))
+            return true;
+    return false;
+}
+
+std::string_view stem(std::string_view word) {
+    for (const std::string_view ending : {"ies", "es", "s", "y"})
+        if (word.size() > ending.size() + 2 && same(word.substr(word.size() - ending.size()), ending))
+            return word.substr(0, word.size() - ending.size());
+    return word;
+}
+
+bool same_word(std::string_view a, std::string_view b) {
+    a = stem(a);
+    b = stem(b);
+    const size_t shorter = std::min(a.size(), b.size()); // expense, expenses: expens and expense
+    return shorter > 0 && std::max(a.size(), b.size()) - shorter <= 1 &&
+           std::equal(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(shorter), b.begin(), [](char x, char y) {
+               return (x >= 'A' && x <= 'Z' ? x - 'A' + 'a' : x) == (y >= 'A' && y <= 'Z' ? y - 'A' + 'a' : y);
+           });
 }
 
 } // namespace sor::review

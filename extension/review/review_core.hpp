@@ -42,27 +42,65 @@ struct piece {
 // The server's reader takes time with the square of such a run, and cannot be cancelled; an operator has at most 63.
 constexpr size_t longest_operator = 1000;
 
-// Cuts as the server's own reader does, standard_conforming_strings on: at semicolons outside of quotes, comments,
-// parentheses and BEGIN ATOMIC bodies; and as psql does at a backslash outside of these.
-class splitter {
+// The server's lexical rules, standard_conforming_strings on.
+class lexer {
 public:
-    explicit splitter(std::string_view sql) : text_(sql) {}
-    bool next(piece& into); // false at the end; blanks and comments alone are no piece
+    explicit lexer(std::string_view sql) : text_(sql) {}
 
-private:
+protected:
     char at(size_t i) const { return i < text_.size() ? text_[i] : '\0'; }
     bool skip_blank(size_t& i) const; // blanks and comments; false when there is none at i
     size_t after_quotes(size_t i) const;
     size_t after_dollar_quotes(size_t i) const;
+    std::string_view word_at(size_t i) const; // "" when there is none at i
+
+    std::string_view text_;
+};
+
+// Cuts as the server's own reader does: at semicolons outside of quotes, comments, parentheses and BEGIN ATOMIC bodies;
+// and as psql does at a backslash outside of these.
+class splitter : lexer {
+public:
+    explicit splitter(std::string_view sql) : lexer(sql) {}
+    bool next(piece& into); // false at the end; blanks and comments alone are no piece
+
+private:
     size_t after_copy_data(size_t i) const; // i itself when no line of it is \.
     int line_of(size_t i);
 
-    std::string_view text_;
     size_t next_ = 0;
     bool copy_follows_ = false;
     bool no_more_data_ = false;
     size_t counted_ = 0; // newlines before this
     int line_ = 1;
+};
+
+// What a block of PL/pgSQL executes, or computes to decide whether it does.
+struct block_part {
+    enum class of { statement, query, condition, command } kind; // query: after PERFORM; command: after EXECUTE
+    size_t begin, end;
+};
+
+// Reads a block without variables, loops and assignments: blocks, IF, EXCEPTION, RAISE, PERFORM, EXECUTE and statements
+// of SQL. Whatever else it meets it does not understand.
+class block_reader : lexer {
+public:
+    explicit block_reader(std::string_view body) : lexer(body) {}
+    enum class outcome { part, end, not_understood };
+    outcome next(block_part& into);
+
+private:
+    static constexpr int deepest = 32;
+    enum class inside : char { block, handlers, branch };
+    bool ends(size_t& i) const; // after blanks, at a semicolon, which it passes
+    bool find_then(size_t& i, size_t& end) const;
+    bool find_semicolon(size_t& i, size_t& end, bool& parenthesis) const;
+    bool find(std::string_view word, size_t& i, size_t& end, bool& parenthesis) const;
+
+    size_t next_ = 0;
+    inside open_[deepest] = {};
+    int depth_ = 0;
+    bool begun_ = false;
 };
 
 // The names that the comments before the first statement declare: lines of the form
@@ -76,5 +114,19 @@ private:
     std::string_view text_;
     std::string_view names_; // what is left of the line
 };
+
+// The words of a migration's name, in small letters, without its version: add_notes_to_expenses, AddNotesToExpenses,
+// 0007_add-notes.sql.
+class name_reader {
+public:
+    explicit name_reader(std::string_view name);
+    bool next(std::string_view& word); // as it stands there
+
+private:
+    std::string_view rest_;
+};
+bool is_preposition(std::string_view word);             // after it comes what is changed
+std::string_view stem(std::string_view word);           // without the ending of a plural
+bool same_word(std::string_view a, std::string_view b); // whatever the case and the number
 
 } // namespace sor::review

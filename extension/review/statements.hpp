@@ -7,7 +7,9 @@ namespace sor::review {
 
 // queries.cpp: what reads and writes rows, and settings
 void query(review& r, Node* node);
-bool calls_functions(Node* node, void* reading); // whether a query runs functions that may write
+bool calls_functions(Node* node, void* reading); // whether a query writes, or runs functions that may
+bool calls_own(Node* node, void* reading);       // whether it runs functions of the migration that may
+void run_expression(review& r, Node* node);      // that a statement computes for rows that are there
 bool always_true(Node* where);                   // lets every row through: none, TRUE, 1 = 1, x = x
 bool guards(const char* variable);               // whether a setting decides if guards run
 void set_variable(review& r, const VariableSetStmt* s);
@@ -31,6 +33,7 @@ void grant_role(review& r, const GrantRoleStmt* s);
 void role_options(review& r, const char* role, const List* options, rule otherwise);
 void create_policy(review& r, const CreatePolicyStmt* s);
 void create_trigger(review& r, const CreateTrigStmt* s);
+void code_made(review& r, const char* function, bool harmless);
 void create_routine(review& r, const CreateFunctionStmt* s);
 void create_aggregate(review& r, const DefineStmt* s);
 void create_type(review& r, const List* names);

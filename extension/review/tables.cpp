@@ -26,6 +26,37 @@ void own_sequences(review& r, const target& t, const ColumnDef* c) {
     }
 }
 
+// Whether a column or a constraint has expressions that run functions which the migration makes.
+bool runs_own(review& r, Node* element) {
+    ListCell* cell;
+    if (IsA(element, ColumnDef)) {
+        const auto* c = reinterpret_cast<ColumnDef*>(element);
+        foreach (cell, c->constraints)
+            if (runs_own(r, static_cast<Node*>(lfirst(cell))))
+                return true;
+    } else if (IsA(element, Constraint)) {
+        return calls_own(reinterpret_cast<Constraint*>(element)->raw_expr, &r);
+    }
+    return false;
+}
+
+// What follows is run by every row that the migration itself writes.
+void runs_at_writes(review& r, const target& t) {
+    part_created(r, t, kind::trigger, "(insert)", false);
+    part_created(r, t, kind::trigger, "(update)", false);
+}
+
+// Rows of a table that exists go, or change, with those of the migration's table that they refer to.
+void refers(review& r, const Constraint* c) {
+    const auto changes = [](char action) {
+        return action == FKCONSTR_ACTION_CASCADE || action == FKCONSTR_ACTION_SETNULL ||
+               action == FKCONSTR_ACTION_SETDEFAULT;
+    };
+    if (c->contype == CONSTR_FOREIGN && (changes(c->fk_del_action) || changes(c->fk_upd_action)))
+        if (creation* other = find(r, kind::relation, c->pktable->schemaname, c->pktable->relname))
+            other->cascades = true;
+}
+
 } // namespace
 
 void create_table(review& r, const CreateStmt* s) {
@@ -37,6 +68,8 @@ void create_table(review& r, const CreateStmt* s) {
     const name n = named(s->relation);
     touch(r, n);
     creation* made = relation_created(r, s->relation);
+    if (s->oncommit == ONCOMMIT_DROP)
+        goes_at_commit(r, made);
     if (s->relation->relpersistence == RELPERSISTENCE_UNLOGGED)
         add(r, rule::unlogged_table, n.shown);
     ListCell* cell;
@@ -45,7 +78,7 @@ void create_table(review& r, const CreateStmt* s) {
         const creation* own_parent = find(r, kind::relation, v->schemaname, v->relname);
         if (made != nullptr && own_parent != nullptr)
             made->of = own_parent;
-        const Oid parent = find_relation(v->schemaname ? v->schemaname : r.schema, v->relname);
+        const Oid parent = find_relation_of(r, v->schemaname, v->relname);
         add(r,
             own_parent != nullptr           ? rule::create_table
             : has_default_partition(parent) ? rule::scan_default_partition
@@ -55,9 +88,13 @@ void create_table(review& r, const CreateStmt* s) {
         add(r, rule::create_table, n.shown);
     }
     const target t = {n, InvalidOid, made};
-    foreach (cell, s->tableElts)
-        if (IsA(lfirst(cell), ColumnDef))
-            own_sequences(r, t, static_cast<ColumnDef*>(lfirst(cell)));
+    foreach (cell, s->tableElts) {
+        auto* element = static_cast<Node*>(lfirst(cell));
+        if (IsA(element, ColumnDef))
+            own_sequences(r, t, reinterpret_cast<ColumnDef*>(element));
+        if (runs_own(r, element))
+            runs_at_writes(r, t);
+    }
 }
 
 namespace {
@@ -71,6 +108,8 @@ void add_column(review& r, const target& t, const AlterTableCmd* cmd) {
     }
     part_created(r, t, kind::column, c->colname, t.own == nullptr);
     own_sequences(r, t, c);
+    if (runs_own(r, cmd->def))
+        runs_at_writes(r, t);
     if (t.own != nullptr) {
         add(r, rule::new_object, t.n.shown);
         return;
@@ -80,6 +119,8 @@ void add_column(review& r, const target& t, const AlterTableCmd* cmd) {
     ListCell* cell;
     foreach (cell, c->constraints) {
         const auto* one = static_cast<Constraint*>(lfirst(cell));
+        run_expression(r, one->raw_expr);
+        refers(r, one);
         switch (one->contype) {
         case CONSTR_DEFAULT:
             default_value = one->raw_expr;
@@ -103,7 +144,7 @@ void add_column(review& r, const target& t, const AlterTableCmd* cmd) {
             identity = true;
             break;
         case CONSTR_GENERATED:
-            generated = true;
+            generated = !bridge::is_virtual(one);
             break;
         default:
             break;
@@ -113,7 +154,7 @@ void add_column(review& r, const target& t, const AlterTableCmd* cmd) {
         default_value != nullptr && IsA(default_value, A_Const) && reinterpret_cast<A_Const*>(default_value)->isnull;
     if (null_default)
         default_value = nullptr;
-    const size_t before = static_cast<size_t>(list_length(r.findings));
+    const int before = list_length(r.findings);
     const char* size = size_of(t);
     if (is_serial(c->typeName))
         add(r, rule::add_serial_column, t.n.shown, part, size);
@@ -123,7 +164,7 @@ void add_column(review& r, const target& t, const AlterTableCmd* cmd) {
         add(r, rule::add_generated_column, t.n.shown, part, size);
     else if (default_value != nullptr && is_volatile(default_value))
         add(r, rule::add_column_volatile_default, t.n.shown, part, size);
-    else if (is_constrained_domain(c->typeName, r.schema))
+    else if (is_constrained_domain(c->typeName, r.path.schemas))
         add(r, rule::add_constrained_domain_column, t.n.shown, part, size);
     else if (required && default_value == nullptr)
         add(r, rule::add_required_column, t.n.shown, part);
@@ -133,7 +174,7 @@ void add_column(review& r, const target& t, const AlterTableCmd* cmd) {
         add(r, rule::add_column_check, t.n.shown, part, size);
     if (reference && (default_value != nullptr || generated))
         add(r, rule::add_column_reference, t.n.shown, part, size);
-    if (static_cast<size_t>(list_length(r.findings)) == before)
+    if (list_length(r.findings) == before)
         add(r, default_value ? rule::add_column_default : rule::add_column, t.n.shown, part,
             reference ? " The referenced table is locked against writes for an instant." : nullptr);
 }
@@ -152,16 +193,44 @@ const char* default_name(const target& t, const Constraint* c) {
 
 const char* columns_of(const List* list);
 
+// A column of the list that the migration makes: what is of such a column goes with it.
+const creation* own_column(const review& r, const target& t, const List* columns) {
+    ListCell* cell;
+    foreach (cell, columns) {
+        auto* one = static_cast<Node*>(lfirst(cell));
+        const char* column = IsA(one, IndexElem) ? reinterpret_cast<IndexElem*>(one)->name : strVal(one);
+        if (column != nullptr)
+            if (const creation* c = find(r, kind::column, t.n.schema, t.n.own, column))
+                return c;
+    }
+    return nullptr;
+}
+
 void add_constraint(review& r, const target& t, const Constraint* c) {
     const char* part = quote_identifier(c->conname ? c->conname : default_name(t, c));
+    const List* columns = c->contype == CONSTR_FOREIGN ? c->fk_attrs : c->keys;
     creation* made = create(r, kind::constraint, t.n.schema, t.n.own, c->conname ? c->conname : "",
-                            psprintf("%s of %s", part, t.n.shown), t.own, c->conname != nullptr && t.own == nullptr);
+                            psprintf("%s of %s", part, t.n.shown), t.own ? t.own : own_column(r, t, columns),
+                            c->conname != nullptr && t.own == nullptr);
+    if (c->indexname != nullptr) // becomes the constraint's
+        if (creation* index = find(r, kind::relation, t.n.schema, c->indexname))
+            index->of = made ? made : t.own;
     if (made != nullptr)
         made->not_valid = c->skip_validation;
+    if (calls_own(c->raw_expr, &r))
+        runs_at_writes(r, t);
     if (t.own != nullptr) {
         add(r, rule::new_object, t.n.shown);
         return;
     }
+    run_expression(r, c->raw_expr);
+    run_expression(r, c->where_clause);
+    ListCell* cell;
+    foreach (cell, c->exclusions) {
+        const auto* index = static_cast<IndexElem*>(linitial(static_cast<List*>(lfirst(cell))));
+        run_expression(r, index->expr);
+    }
+    refers(r, c);
     rule which = rule::unknown_statement;
     switch (c->contype) {
     case CONSTR_CHECK:
@@ -197,15 +266,57 @@ void add_constraint(review& r, const target& t, const Constraint* c) {
     add(r, which, t.n.shown, part, size_of(t), definition);
 }
 
+// Whether every value of the column is still in what USING makes of it.
+bool keeps_all(const review& r, Node* expression, const char* column, const TypeName* to) {
+    check_stack_depth();
+    switch (nodeTag(expression)) {
+    case T_ColumnRef: {
+        Node* last = static_cast<Node*>(llast(reinterpret_cast<ColumnRef*>(expression)->fields));
+        return IsA(last, String) && strcmp(strVal(last), column) == 0;
+    }
+    case T_TypeCast: {
+        const auto* cast = reinterpret_cast<TypeCast*>(expression);
+        const bool whole = same_type(cast->typeName, to, r.path.schemas) ||
+                           (is_one_of(type_text(cast->typeName), {"text"}) && cast->typeName->typmods == NIL);
+        return whole && keeps_all(r, cast->arg, column, to);
+    }
+    case T_FuncCall: {
+        const auto* call = reinterpret_cast<FuncCall*>(expression);
+        const char* function = strVal(llast(call->funcname));
+        const bool whole =
+            (is_one_of(function, {"timezone"}) && list_length(call->args) == 2 && IsA(linitial(call->args), A_Const)) ||
+            (is_one_of(function, {"to_timestamp", "to_json", "to_jsonb"}) && list_length(call->args) == 1);
+        return whole && keeps_all(r, static_cast<Node*>(llast(call->args)), column, to);
+    }
+    case T_A_ArrayExpr: {
+        const auto* array = reinterpret_cast<A_ArrayExpr*>(expression);
+        return list_length(array->elements) == 1 &&
+               keeps_all(r, static_cast<Node*>(linitial(array->elements)), column, to);
+    }
+    default:
+        return false;
+    }
+}
+
 void alter_column_type(review& r, const target& t, const AlterTableCmd* cmd) {
     const auto* def = reinterpret_cast<ColumnDef*>(cmd->def);
-    type_change change = change_of_type(t.oid, cmd->name, def->typeName, r.schema);
+    type_change change = change_of_type(t.oid, cmd->name, def->typeName, r.path.schemas);
+    const name type = named(def->typeName->names);
+    if (const creation* c = find(r, kind::type, type.schema, type.own)) // not the one that the catalog may have
+        change = c->is_domain ? type_change::narrows : type_change::rewrites;
     Node* expression = def->raw_default; // USING
-    while (expression != nullptr && IsA(expression, TypeCast))
-        expression = reinterpret_cast<TypeCast*>(expression)->arg;
-    const bool computed = expression != nullptr && !IsA(expression, ColumnRef);
-    if (computed && change == type_change::widens)
-        change = type_change::rewrites;
+    if (expression != nullptr) {
+        query(r, expression);
+        Node* inner = expression;
+        while (IsA(inner, TypeCast))
+            inner = reinterpret_cast<TypeCast*>(inner)->arg;
+        if (!keeps_all(r, expression, cmd->name, def->typeName))
+            change = type_change::narrows;
+        else if (!IsA(inner, ColumnRef) && change != type_change::narrows)
+            change = type_change::rewrites;
+        else if (!IsA(inner, ColumnRef) && is_one_of(type_text(def->typeName), {"timestamp", "timestamptz"}))
+            change = type_change::rewrites; // a moment as it is seen in another zone
+    }
     static constexpr rule rule_of[] = {rule::widen_column_type, rule::change_column_type, rule::narrow_column_type};
     add(r, rule_of[static_cast<int>(change)], t.n.shown, column_name(cmd->name),
         change == type_change::widens ? nullptr : size_of(t));
@@ -288,6 +399,10 @@ void alter_table_command(review& r, const target& t, const AlterTableCmd* cmd) {
         break;
     }
     if (own) {
+        if (calls_own(cmd->def, &r))
+            runs_at_writes(r, t);
+        if (cmd->subtype == AT_AlterColumnType)
+            run_expression(r, reinterpret_cast<ColumnDef*>(cmd->def)->raw_default);
         add(r, rule::new_object, t.n.shown);
         if (cmd->subtype == AT_DropColumn)
             forget(r, kind::column, t.n.schema, t.n.own, cmd->name);
@@ -300,7 +415,8 @@ void alter_table_command(review& r, const target& t, const AlterTableCmd* cmd) {
         } else {
             add(r, rule::drop_column, t.n.shown, part, size_of(t));
             if (cmd->behavior == DROP_CASCADE)
-                add(r, rule::drop_cascade, psprintf("%s of %s", part, t.n.shown));
+                add(r, rule::drop_cascade, psprintf("%s of %s", part, t.n.shown), "",
+                    dependants_of_relation(t.oid, cmd->name));
         }
         break;
     case AT_DropConstraint:
@@ -309,7 +425,8 @@ void alter_table_command(review& r, const target& t, const AlterTableCmd* cmd) {
         } else {
             add(r, rule::drop_constraint, t.n.shown, part);
             if (cmd->behavior == DROP_CASCADE)
-                add(r, rule::drop_cascade, psprintf("%s of %s", part, t.n.shown));
+                add(r, rule::drop_cascade, psprintf("%s of %s", part, t.n.shown), "",
+                    dependants_of_constraint(t.oid, cmd->name));
         }
         break;
     case AT_ValidateConstraint: {
@@ -334,6 +451,8 @@ void alter_table_command(review& r, const target& t, const AlterTableCmd* cmd) {
         add(r, own_part(r, t, kind::column, cmd->name) ? rule::new_object : rule::drop_not_null, t.n.shown, part);
         break;
     case AT_ColumnDefault:
+        if (calls_own(cmd->def, &r))
+            runs_at_writes(r, t);
         add(r,
             cmd->def != nullptr                       ? rule::change_default
             : own_part(r, t, kind::column, cmd->name) ? rule::new_object
@@ -493,11 +612,20 @@ void create_index(review& r, const IndexStmt* s) {
         return;
     }
     if (v != nullptr)
-        create(r, kind::relation, s->relation->schemaname, s->idxname, "", named(v).shown, t.own, t.own == nullptr);
+        create(r, kind::relation, s->relation->schemaname, s->idxname, "", named(v).shown,
+               t.own ? t.own : own_column(r, t, s->indexParams), t.own == nullptr);
+    ListCell* cell;
+    foreach (cell, s->indexParams) // what an index computes cannot write, but for what the migration pretends to be so
+        if (calls_own(static_cast<IndexElem*>(lfirst(cell))->expr, &r))
+            add(r, rule::function_call, "in the index");
+    if (calls_own(s->whereClause, &r))
+        add(r, rule::function_call, "in the index");
     if (s->concurrent && r.in_block) {
         add(r, rule::concurrently_in_transaction, t.n.shown);
         return;
     }
+    if (s->concurrent)
+        leaves_transaction(r);
     if (t.own != nullptr) {
         add(r, rule::new_object, t.n.shown);
     } else if (s->concurrent) {
