@@ -302,7 +302,7 @@ alter table shop.ledger owner to migrations_runner;
 select sor.protect_tenant('shop.ledger');
 set session authorization migrations_author;
 select propose('60', 'alter table shop.ledger add column memo text', 'alter table shop.ledger drop column memo'),
-       propose('61', 'do $$ begin alter table shop.ledger drop column note; end $$', ''),
+       propose('61', 'do $$ declare part text := ''note''; begin execute format(''alter table shop.ledger drop column %I'', part); end $$', ''),
        propose('62', 'alter table shop.ledger drop column note', '');
 set session authorization migrations_approver;
 select sor.approve_migration('60'), sor.approve_migration('61') \g /dev/null

@@ -4,6 +4,8 @@ extern "C" {
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
+#include "access/transam.h"
+#include "catalog/catalog.h"
 #include "catalog/dependency.h"
 #include "catalog/heap.h"
 #include "catalog/indexing.h"
@@ -169,9 +171,15 @@ Oid find_relation(const char* schema, const char* name) {
     return OidIsValid(space) ? get_relname_relid(name, space) : InvalidOid;
 }
 
-bool relation_exists_anywhere(const char* name) {
+bool users_table_exists(const char* name) {
     CatCList* list = SearchSysCacheList1(RELNAMENSP, CStringGetDatum(name));
-    const bool found = list->n_members > 0;
+    const Oid sor = get_namespace_oid("sor", true);
+    bool found = false;
+    for (int i = 0; i < list->n_members && !found; ++i) {
+        const auto* c = reinterpret_cast<Form_pg_class>(GETSTRUCT(&list->members[i]->tuple));
+        found = (c->relkind == RELKIND_RELATION || c->relkind == RELKIND_PARTITIONED_TABLE) && c->relnamespace != sor &&
+                !IsCatalogNamespace(c->relnamespace) && c->oid >= FirstNormalObjectId;
+    }
     ReleaseSysCacheList(list);
     return found;
 }

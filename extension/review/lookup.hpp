@@ -7,7 +7,7 @@
 namespace sor::review {
 
 Oid find_relation(const char* schema, const char* name); // InvalidOid when there is none
-bool relation_exists_anywhere(const char* name);         // whatever its schema
+bool users_table_exists(const char* name);               // whatever its schema, but for sor's and the server's
 bool schema_exists(const char* name);
 bool type_exists(const char* schema, const char* name);
 bool role_exists(const char* name);

@@ -383,9 +383,8 @@ void read_name(review& r, std::string_view migration) {
                 appendStringInfoChar(&table, '_');
             for (const char c : word)
                 appendStringInfoChar(&table, static_cast<char>(pg_ascii_tolower(static_cast<unsigned char>(c))));
-            names_table = relation_exists_anywhere(table.data) ||
-                          relation_exists_anywhere(psprintf("%ss", table.data)) ||
-                          relation_exists_anywhere(pnstrdup(table.data, static_cast<Size>(table.len - 1)));
+            names_table = users_table_exists(table.data) || users_table_exists(psprintf("%ss", table.data)) ||
+                          users_table_exists(pnstrdup(table.data, static_cast<Size>(table.len - 1)));
         }
         after = after || is_preposition(word);
     }

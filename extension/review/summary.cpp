@@ -58,8 +58,7 @@ summary summarize(const text* up, const text* down) {
             for (const severity s : all)
                 counts[is_down][static_cast<size_t>(s)] += strcmp(level, name_of(s)) == 0;
             const bool is_safe = strcmp(level, name_of(severity::safe)) == 0;
-            const bool first_destructive =
-                out.worst == nullptr && strcmp(level, name_of(severity::destructive)) == 0;
+            const bool first_destructive = out.worst == nullptr && strcmp(level, name_of(severity::destructive)) == 0;
             if (!is_safe && (listed < most_listed || first_destructive)) {
                 ++listed;
                 char* detail = some.string(i, 6);
@@ -74,8 +73,8 @@ summary summarize(const text* up, const text* down) {
                     list.field("line", some.integer(i, 5));
                 list.end();
                 if (first_destructive)
-                    out.worst = has_line ? psprintf("%sgrade, statement %d, line %d: %s", direction,
-                                                    some.integer(i, 2), some.integer(i, 5), detail)
+                    out.worst = has_line ? psprintf("%sgrade, statement %d, line %d: %s", direction, some.integer(i, 2),
+                                                    some.integer(i, 5), detail)
                                          : psprintf("%sgrade: %s", direction, detail);
                 pfree(detail);
             }

@@ -6,10 +6,10 @@
 namespace sor::review {
 
 struct summary {
-    const char* hash;       // of the checksum and of each finding's direction, statement, severity and rule, in hex
-    int destructive[2];     // findings of the upgrade and of the downgrade
-    const char* worst;      // the first destructive one: direction, statement, line and what it is; null: none
-    const Jsonb* findings;  // {"up": {severity: count…}, "down": {…}, "listed": [the first ones that are not safe]}
+    const char* hash;      // of the checksum and of each finding's direction, statement, severity and rule, in hex
+    int destructive[2];    // findings of the upgrade and of the downgrade
+    const char* worst;     // the first destructive one: direction, statement, line and what it is; null: none
+    const Jsonb* findings; // {"up": {severity: count…}, "down": {…}, "listed": [the first ones that are not safe]}
 };
 
 // SHA-256 over both texts with their lengths, in hex. down null: there is none.
