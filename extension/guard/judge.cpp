@@ -15,11 +15,13 @@ extern "C" {
 #include "catalog/pg_trigger.h"
 #include "commands/extension.h"
 #include "commands/policy.h"
+#include "commands/tablecmds.h"
 #include "nodes/makefuncs.h"
 #include "parser/parse_coerce.h"
 #include "parser/parse_func.h"
 #include "parser/parse_type.h"
 #include "rewrite/rewriteSupport.h"
+#include "storage/lmgr.h"
 }
 
 namespace sor::guard {
@@ -471,9 +473,7 @@ void alter_event_trigger(const AlterEventTrigStmt* s) {
     alter_object(address(EventTriggerRelationId, get_event_trigger_oid(s->trigname, true)), "altering");
 }
 
-} // namespace
-
-void judge(const Node* s) {
+void judge_once(const Node* s) {
     switch (nodeTag(s)) {
     case T_DropStmt:
         return drop(reinterpret_cast<const DropStmt*>(s));
@@ -508,6 +508,104 @@ void judge(const Node* s) {
     default:
         return;
     }
+}
+
+// ---------------------------------------------------------------- names that change their meaning
+
+// Others' tables are not locked by who may not alter them; the command would say 42501, which sor's own answer precedes.
+void before_lock(const RangeVar* name, Oid relation, Oid former, void* unused) {
+    if (OidIsValid(relation) && !has_privs_of_role(GetUserId(), bridge::owner_of_relation(relation)))
+        if (const verdict v = of_relation(relation))
+            refuse(v, psprintf("altering %s", describe_relation(relation)));
+    RangeVarCallbackOwnsRelation(name, relation, former, unused);
+}
+
+void lock(const RangeVar* name, LOCKMODE mode, RangeVarGetRelidCallback callback = before_lock) {
+    if (name != nullptr)
+        RangeVarGetRelidExtended(name, mode, RVR_MISSING_OK, callback, nullptr);
+}
+
+void lock_object(ObjectType type, Node* object) {
+    if (type == OBJECT_TYPE || type == OBJECT_DOMAIN) { // for which the command takes none
+        if (const Oid found = find_type(object); OidIsValid(found))
+            LockDatabaseObject(TypeRelationId, found, 0, AccessExclusiveLock);
+        return;
+    }
+    Relation relation = nullptr;
+    get_object_address(type, object, &relation, AccessExclusiveLock, true);
+    if (relation != nullptr)
+        relation_close(relation, NoLock);
+}
+
+// Takes the locks on what the command names that it will take itself. While it waited for them, a name without a schema
+// could come to mean another thing. False: it takes none by which a name could be held up; what it drops is seen later.
+bool lock_targets(const Node* node) {
+    switch (nodeTag(node)) {
+    case T_AlterTableStmt: {
+        const auto* s = reinterpret_cast<const AlterTableStmt*>(node);
+        lock(s->relation, AlterTableGetLockLevel(s->cmds));
+        ListCell* cell;
+        foreach (cell, s->cmds) {
+            const auto* cmd = static_cast<AlterTableCmd*>(lfirst(cell));
+            if (cmd->subtype == AT_AttachPartition)
+                lock(reinterpret_cast<PartitionCmd*>(cmd->def)->name, AccessExclusiveLock);
+            else if (cmd->subtype == AT_AddInherit)
+                lock(reinterpret_cast<RangeVar*>(cmd->def), ShareUpdateExclusiveLock);
+        }
+        return true;
+    }
+    case T_RenameStmt: {
+        const auto* s = reinterpret_cast<const RenameStmt*>(node);
+        if (s->relation != nullptr)
+            lock(s->relation, s->renameType == OBJECT_INDEX ? ShareUpdateExclusiveLock : AccessExclusiveLock);
+        else if (s->renameType == OBJECT_FUNCTION || s->renameType == OBJECT_PROCEDURE ||
+                 s->renameType == OBJECT_ROUTINE || s->renameType == OBJECT_TYPE || s->renameType == OBJECT_DOMAIN)
+            lock_object(s->renameType, s->object);
+        else
+            return false;
+        return true;
+    }
+    case T_AlterObjectSchemaStmt: {
+        const auto* s = reinterpret_cast<const AlterObjectSchemaStmt*>(node);
+        if (s->relation != nullptr)
+            lock(s->relation, AccessExclusiveLock);
+        else
+            lock_object(s->objectType, s->object);
+        return true;
+    }
+    case T_AlterOwnerStmt: {
+        const auto* s = reinterpret_cast<const AlterOwnerStmt*>(node);
+        if (s->objectType != OBJECT_FUNCTION && s->objectType != OBJECT_PROCEDURE && s->objectType != OBJECT_ROUTINE &&
+            s->objectType != OBJECT_TYPE && s->objectType != OBJECT_DOMAIN)
+            return false;
+        lock_object(s->objectType, s->object);
+        return true;
+    }
+    case T_CreatePolicyStmt:
+        lock(reinterpret_cast<const CreatePolicyStmt*>(node)->table, AccessExclusiveLock);
+        return true;
+    case T_AlterPolicyStmt:
+        lock(reinterpret_cast<const AlterPolicyStmt*>(node)->table, AccessExclusiveLock);
+        return true;
+    case T_RuleStmt:
+        lock(reinterpret_cast<const RuleStmt*>(node)->relation, AccessExclusiveLock);
+        return true;
+    case T_CreateTrigStmt: // for which a privilege will do; the command takes its lock before it asks
+        lock(reinterpret_cast<const CreateTrigStmt*>(node)->relation, ShareRowExclusiveLock, nullptr);
+        return true;
+    default:
+        return false;
+    }
+}
+
+} // namespace
+
+void judge(const Node* s) {
+    judge_once(s);
+    if (!lock_targets(s))
+        return;
+    begin_command();
+    judge_once(s);
 }
 
 } // namespace sor::guard
