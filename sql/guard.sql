@@ -105,7 +105,7 @@ select statement_no, command from sor.apply_migration('0001');
 -- what it calls destructive needs an override, for which the guard then makes way, hidden statements included
 set session authorization guard_author;
 select guarded.propose('0002', 'alter table guarded.orders drop column note', 'alter table guarded.orders add column note varchar(20)');
-select guarded.propose('0003', 'do $do$ begin alter table guarded.orders drop column notes; end $do$', 'alter table guarded.orders add column notes text');
+select guarded.propose('0003', 'do $do$ begin execute ''alter table guarded.orders dr'' || ''op column notes''; end $do$', 'alter table guarded.orders add column notes text');
 select guarded.propose('0004', 'select guarded.outcome(''truncate guarded.orders''); truncate guarded.orders', '');
 set session authorization guard_approver;
 select guarded.outcome($$select sor.approve_migration('0002')$$);
@@ -113,7 +113,7 @@ select guarded.outcome($$select sor.approve_migration('0002', '{"branch": "copy"
 select guarded.outcome($$select sor.approve_migration('0003')$$);
 set session authorization guard_owner;
 select statement_no, command from sor.apply_migration('0002');
--- a DO block is opaque: approved as it reads, it may not hide this
+-- what is put together as it runs is opaque: approved as it reads, it may not hide this
 select guarded.outcome($$select sor.apply_migration('0003')$$);
 set session authorization guard_approver;
 select guarded.outcome($$select sor.approve_migration('0003', '{"branch": "copy", "backup": "2026-11-20", "reason": "moved"}')$$), guarded.outcome($$select sor.approve_migration('0004', '{"branch": "copy", "backup": "2026-11-20", "reason": "emptied"}')$$);
