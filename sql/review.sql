@@ -107,6 +107,40 @@ select findings(format('drop trigger %1$I on accounts; alter table accounts disa
   from pg_trigger where tgrelid = 'accounts'::regclass;
 select findings('alter table accounts disable trigger all; alter table accounts enable trigger all; alter event trigger sor_keep_history disable; set sor.tenant_id = ''x''; alter role postgres set session_replication_role = replica;');
 
+-- Code that runs in other statements, and bodies of every kind ---------------------------------------------------------------------
+select findings('create procedure p(x text) begin atomic end; create function one() returns int begin atomic select 1; end; select one();');
+select findings('create function f(int) returns boolean language plpgsql as ''begin delete from orders; return true; end''; create table t (a int default f(1)); insert into t default values;
+    create index on orders (f(amount)); alter table orders add check (f(amount)) not valid; create operator === (leftarg = int, rightarg = int, function = f); select 1 === 2;');
+select findings('create function gone(orders) returns int language plpgsql as ''begin delete from customers; return 1; end''; select o.gone from orders o; select (o).gone from orders o;');
+select findings('create table t (id bigint primary key); alter table orders add foreign key (id) references t on delete cascade not valid; delete from t; drop table t cascade;');
+-- names: the search_path of a new session; what is temporary; what a block may not have made
+create schema first; create schema second; create table second.orders (id int);
+alter role current_user set search_path = first, second;
+\c -
+set client_min_messages = warning;
+set sor.drop_guard = off; -- tampers with what is guarded, and drops it at the end
+\pset format unaligned
+select public.findings('create table if not exists first.t (id int); drop table t; drop table orders; drop table customers;');
+select detail from sor.review_migration('drop table orders cascade; drop table public.customers cascade; truncate public.customers cascade') where rule = 'drop-cascade';
+alter role current_user reset search_path;
+\c -
+set client_min_messages = warning;
+set sor.drop_guard = off; -- tampers with what is guarded, and drops it at the end
+\pset format unaligned
+select findings('set search_path = nowhere, second; create table if not exists orders (id int); drop table orders;');
+select findings('create temp table orders (id int); discard temp; drop table orders;', 'drop table orders');
+select findings('begin; create temp table t (id int) on commit drop; alter table t rename to orders; commit; drop table orders;');
+select findings('set search_path = first, public; do $$ begin if false then create table first.orders (id int); end if; end $$; drop table orders;');
+select findings('do $$ begin if false then set search_path = first; end if; end $$; create table first.orders (id int); drop table orders;');
+-- blocks
+select findings('do $$ begin create type order_status as enum (); exception when duplicate_object then null; end $$; drop type order_status;');
+select findings('do $$ << a >> begin null; end $$; do $$ begin loop exit; end loop; end $$; do $$ begin x := 1; end $$; do $$ begin execute ''a'' || ''b''; end $$; do $$ begin commit; end $$; do $$ begin return; end; select 1 $$;');
+select findings('do $$ begin if 1 = 2 then begin perform 1; end; elsif lower(''THEN'') = ''then'' then insert into orders (id) values (1); else drop table orders; end if; end $$;');
+-- a name, where no header says what is touched
+select statement_no, rule from sor.review_migration('alter table orders add column x int; alter table customers add column x int; create table t (id int)', null, '0007_AddXToOrders.up.sql') where direction = 'up';
+select rule from sor.review_migration('alter table customers add column x int', null, '7_add_x_to_nothing') where direction = 'up';
+drop schema first, second cascade;
+
 -- Scope -----------------------------------------------------------------------------------------------------------------------
 select findings(E'-- sor: touches orders, shop.*\nalter table orders add column x int; create index concurrently on public.orders (x); insert into shop.anything values (1); update customers set name = ''x'' where id = 1; drop index orders_note_idx;');
 select findings(E'-- sor: touches customers\ndrop index concurrently orders_note_idx; with x as (delete from orders) insert into customers values (1, ''x'');');

@@ -227,7 +227,7 @@ permission require_fit(const migration& m, bool down, bool out_of_order, bool ha
     require_approval(m);
     int destructive = destructive_in(m.findings, down);
     if (!down && m.progress == nullptr) {
-        const review::summary now = review::summarize(m.up, m.down);
+        const review::summary now = review::summarize(m.up, m.down, m.name);
         if (strcmp(now.hash, m.review_hash) != 0)
             mismatch(m, "does something else than was approved",
                      "The review reads otherwise now: what it changes is not what it was.",

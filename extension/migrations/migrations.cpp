@@ -135,7 +135,7 @@ void approve(const migration& m, const Jsonb* override, const text* review) {
     if (strcmp(m.checksum, review::checksum(m.up, m.down)) != 0)
         bridge::raise(code::migration_mismatch, psprintf("migration %s is not what was proposed", m.version),
                       "The texts in sor.migrations do not have its checksum.", "Propose it again.");
-    const review::summary now = review::summarize(m.up, m.down);
+    const review::summary now = review::summarize(m.up, m.down, m.name);
     if (review != nullptr && !same(review, now.hash))
         bridge::raise(code::migration_mismatch, psprintf("the review of migration %s reads otherwise now", m.version),
                       psprintf("Its hash is %s.", now.hash), "Read sor.review_migration again.");

@@ -495,6 +495,8 @@ bool only_reads(review& r, List* statements) {
     ListCell* cell;
     foreach (cell, statements) {
         auto* one = static_cast<Node*>(lfirst(cell));
+        if (one == nullptr) // BEGIN ATOMIC END
+            continue;
         if (IsA(one, RawStmt))
             one = reinterpret_cast<RawStmt*>(one)->stmt;
         if (IsA(one, List)) {

@@ -21,5 +21,5 @@ create function sor.review_hash(up text, down text default null) returns text
     language c stable as 'MODULE_PATHNAME', 'sor_review_hash'
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.review_hash(text, text) is
-    'What stands for a review that was read: SHA-256, in hex, of the texts'' checksum and of each finding''s direction, statement, severity and rule, in order. '
+    'What stands for a review that was read: SHA-256, in hex, of the texts'' checksum and of each finding''s direction, statement, severity and rule, in order, but for scope-creep. '
     'Details are not in it, for they tell of rows that come and go. Errors: 22004 up is null.';

@@ -448,9 +448,14 @@ bool name_reader::next(std::string_view& word) {
     while (begin < rest_.size() && !lower(rest_[begin]) && !upper(rest_[begin]))
         ++begin;
     size_t end = begin;
-    while (end < rest_.size() && (lower(rest_[end]) || upper(rest_[end]) || is_digit(rest_[end])) &&
-           !(end > begin && upper(rest_[end]) && lower(rest_[end - 1])))
-        ++end;
+    for (; end < rest_.size(); ++end) {
+        const char c = rest_[end];
+        if (!lower(c) && !upper(c) && !is_digit(c))
+            break;
+        // aName: before N; AName as well, which is an A and a Name
+        if (end > begin && upper(c) && (lower(rest_[end - 1]) || (end + 1 < rest_.size() && lower(rest_[end + 1]))))
+            break;
+    }
     word = rest_.substr(begin, end - begin);
     rest_.remove_prefix(end);
     return !word.empty();

@@ -32,12 +32,12 @@ char* checksum(const text* up, const text* down) {
     return bridge::to_hex(digest);
 }
 
-summary summarize(const text* up, const text* down) {
+summary summarize(const text* up, const text* down, const char* name) {
     constexpr severity all[] = {severity::safe, severity::locking, severity::rewriting, severity::destructive,
                                 severity::opaque};
     static bridge::statement findings("select direction, statement_no, severity, rule, line, detail"
-                                      "  from sor.review_migration($1, $2)",
-                                      {TEXTOID, TEXTOID});
+                                      "  from sor.review_migration($1, $2, $3)",
+                                      {TEXTOID, TEXTOID, TEXTOID});
     summary out = {};
     int counts[2][std::size(all)] = {};
     int listed = 0;
@@ -45,7 +45,7 @@ summary summarize(const text* up, const text* down) {
     hash.add(checksum(up, down));
     bridge::json_writer list;
     list.object().key("listed").array();
-    auto rows = findings.open(in(up), in(down));
+    auto rows = findings.open(in(up), in(down), name ? in(name) : bridge::value::none());
     for (;;) {
         const auto some = rows.fetch(at_a_time);
         for (uint64 i = 0; i < some.count; ++i) {
@@ -54,7 +54,9 @@ summary summarize(const text* up, const text* down) {
             char* level = some.string(i, 3);
             char* which = some.string(i, 4);
             char* line = psprintf("\n%s\t%d\t%s\t%s", direction, some.integer(i, 2), level, which);
-            hash.add(line);
+            // what the scope is may be said by the name, which whoever reads the texts alone does not have
+            if (strcmp(which, text_of(rule::scope_creep).id) != 0)
+                hash.add(line);
             for (const severity s : all)
                 counts[is_down][static_cast<size_t>(s)] += strcmp(level, name_of(s)) == 0;
             const bool is_safe = strcmp(level, name_of(severity::safe)) == 0;

@@ -15,8 +15,9 @@ struct summary {
 // SHA-256 over both texts with their lengths, in hex. down null: there is none.
 char* checksum(const text* up, const text* down);
 
-// Reviews a migration as the catalogs are now. SPI is connected; the result lives in the current memory context, which
-// holds one finding at a time. Errors: what sor.review_migration raises.
-summary summarize(const text* up, const text* down);
+// Reviews a migration as the catalogs are now, name null or what it is called, which the hash does not depend on. SPI
+// is connected; the result lives in the current memory context, which holds one finding at a time. Errors: what
+// sor.review_migration raises.
+summary summarize(const text* up, const text* down, const char* name = nullptr);
 
 } // namespace sor::review

@@ -555,9 +555,12 @@ void alter_composite(review& r, const AlterTableStmt* s) {
         const auto* cmd = static_cast<AlterTableCmd*>(lfirst(cell));
         if (cmd->subtype == AT_DropColumn)
             add(r, rule::drop_attribute, n.shown, quote_identifier(cmd->name));
-        else if (cmd->subtype == AT_AlterColumnType)
-            add(r, rule::change_column_type, n.shown, quote_identifier(cmd->name));
-        else
+        else if (cmd->subtype == AT_AlterColumnType) {
+            const type_change change = change_of_type(find_relation_of(r, n.schema, n.own), cmd->name,
+                                                      reinterpret_cast<ColumnDef*>(cmd->def)->typeName, r.path.schemas);
+            add(r, change == type_change::narrows ? rule::narrow_column_type : rule::change_column_type, n.shown,
+                quote_identifier(cmd->name));
+        } else
             add(r, rule::alter_composite_type, n.shown);
     }
 }

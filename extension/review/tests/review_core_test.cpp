@@ -110,5 +110,66 @@ TEST(rules, are_complete) {
     EXPECT_STREQ(text_of(rule::drop_table).id, "drop-table");
 }
 
+// The parts of a block as kind and text; "?" at the end when it is not understood.
+std::vector<std::string> parts(std::string_view body) {
+    std::vector<std::string> out;
+    block_reader block(body);
+    block_part p;
+    block_reader::outcome outcome;
+    while ((outcome = block.next(p)) == block_reader::outcome::part) {
+        static constexpr const char* kinds[] = {"statement:", "query:", "condition:", "command:"};
+        out.push_back(kinds[static_cast<size_t>(p.kind)] + std::string(body.substr(p.begin, p.end - p.begin)));
+    }
+    if (outcome == block_reader::outcome::not_understood)
+        out.push_back("?");
+    return out;
+}
+
+TEST(block_reader, reads_what_has_no_variables) {
+    EXPECT_EQ(parts("begin end"), pieces{});
+    EXPECT_EQ(parts(" -- a\n BEGIN null; return; RAISE NOTICE 'a; %', sqlerrm; END; /* b */ "), pieces{});
+    EXPECT_EQ(parts("begin create type a as enum ('b;'); exception when duplicate_object or others then null; end"),
+              (pieces{"statement:create type a as enum ('b;')"}));
+    EXPECT_EQ(
+        parts("begin if not exists (select 1) then drop table a; elsif b then perform f(';'); else execute $x$ c; $x$; "
+              "end if; begin update t set a = 1; end; end"),
+        (pieces{"condition: not exists (select 1) ", "statement:drop table a", "condition: b ", "query: f(';')",
+                "command: $x$ c; $x$", "statement:update t set a = 1"}));
+}
+
+TEST(block_reader, gives_up_on_the_rest) {
+    for (const char* body :
+         {"", "declare a int; begin end", "begin", "begin end; select 1", "begin loop end loop; end",
+          "begin a := 1; end", "begin select 1; end", "begin if a then end; end", "begin end if; end",
+          "begin commit; end", "begin raise notice '%', f(); end", "<<a>> begin end",
+          "begin create function f() begin atomic; end; end", "begin drop table a", "begin drop table 'a; end",
+          "begin if a; end if; end", "begin else null; end", "begin when a then null; end", "begin null end"})
+        EXPECT_EQ(parts(body).empty() ? "" : parts(body).back(), "?") << body;
+    std::string deep;
+    for (int i = 0; i < 100000; ++i)
+        deep += "begin ";
+    EXPECT_EQ(parts(deep), pieces{"?"});
+}
+
+TEST(name_reader, words) {
+    const auto words = [](std::string_view name) {
+        std::vector<std::string> out;
+        name_reader reader(name);
+        for (std::string_view word; reader.next(word);)
+            out.emplace_back(word);
+        return out;
+    };
+    EXPECT_EQ(words("migrations/0007_add_notes-to expenses.up.sql"), (pieces{"add", "notes", "to", "expenses"}));
+    EXPECT_EQ(words("20240101AddVATToOrderLines2"), (pieces{"Add", "VAT", "To", "Order", "Lines2"}));
+    EXPECT_EQ(words("0001"), pieces{});
+    EXPECT_TRUE(same_word("Expense", "expenses"));
+    EXPECT_TRUE(same_word("categories", "category"));
+    EXPECT_TRUE(same_word("boxes", "box"));
+    EXPECT_FALSE(same_word("order", "border"));
+    EXPECT_FALSE(same_word("user", "users_old"));
+    EXPECT_TRUE(is_preposition("TO"));
+    EXPECT_FALSE(is_preposition("too"));
+}
+
 } // namespace
 } // namespace sor::review
