@@ -192,7 +192,7 @@ begin
         raise exception 'undo' using errcode = 'ZZ001';
     exception when sqlstate 'ZZ001' then null;
     end;
-    alter table sor.agent_events enable always trigger append_only_rows, enable always trigger append_only_truncate;
+    alter table sor.agent_events enable always trigger append_only_rows, enable always trigger append_only_truncate, enable always trigger sor_refuse_truncate;
 end $$;
 create view events_test.target as select * from events_test.tenants_stream where tenant_id = '00000000-0000-7000-8000-00000000eeb2' and seq between 3 and 5;
 select column_name, array(select events_test.tampered(format('update sor.agent_events e set %1$I = %2$s where (tenant_id, stream_id, seq) in (select tenant_id, stream_id, seq from events_test.target where seq = 4)', column_name, changed)))

@@ -191,6 +191,8 @@ select what, forensics_test.broken(format(command, :'run', :'message')) from (va
     ('a registered table without row security', 'alter table forensics_test.expenses disable row level security'),
     ('the guard off', 'alter table sor.agent_events disable trigger append_only_rows'),
     ('the guard as plain trigger', 'alter table sor.agent_events enable trigger append_only_truncate'),
+    ('the drop guard off', 'alter event trigger sor_drop_guard_done disable; alter event trigger sor_drop_guard enable replica'),
+    ('the guard at TRUNCATE off', 'alter table forensics_test.expenses enable trigger sor_refuse_truncate'),
     ('the engine unfit', 'alter role sor_engine login bypassrls; grant sor_engine to forensics_owner'),
     ('a function open to all', 'grant execute on function sor.doctor() to public'),
     ('a function of another owner', 'alter function sor.doctor() owner to forensics_owner'),

@@ -762,6 +762,18 @@ constinit check checks[] = {
       "  from pg_catalog.pg_trigger where tgrelid = 'sor.agent_events'::regclass and tgenabled = 'A'"
       "   and tgname in ('append_only_rows', 'append_only_truncate')",
       {}}},
+    {"drop_guard",
+     "the drop guard's event triggers and its triggers at TRUNCATE fire in every session",
+     "As a superuser, with sor.drop_guard = off: ALTER EVENT TRIGGER … ENABLE ALWAYS, ALTER TABLE … ENABLE ALWAYS TRIGGER "
+     "sor_refuse_truncate.",
+     {"select nullif(pg_catalog.concat_ws(', ',"
+      "   (select pg_catalog.string_agg('event trigger ' || name, ', ' order by name)"
+      "      from pg_catalog.unnest(array['sor_drop_guard', 'sor_drop_guard_done']) name"
+      "     where not exists (select from pg_catalog.pg_event_trigger e where e.evtname = name and e.evtenabled = 'A')),"
+      "   (select pg_catalog.string_agg(t.tgrelid::regclass::text, ', ' order by t.tgrelid::regclass::text)"
+      "      from pg_catalog.pg_trigger t join pg_catalog.pg_proc p on p.oid = t.tgfoid"
+      "     where p.pronamespace = 'sor'::regnamespace and p.proname = 'refuse_truncate' and t.tgenabled <> 'A')), '')",
+      {}}},
     {"engine",
      "sor_engine cannot log in, holds no power beyond its tables, has no members and owns no table",
      "ALTER ROLE sor_engine NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOCREATEDB NOREPLICATION; revoke its "

@@ -43,7 +43,8 @@ bool only_in_session(bool* value, void**, GucSource source) {
 
 // ---------------------------------------------------------------- what was forced
 
-// Written when the command ends: a row written at its start would break DROP INDEX CONCURRENTLY, which commits in between.
+// Written when the command ends: a row written at its start would break DROP INDEX CONCURRENTLY, which commits in
+// between.
 List* bypasses = NIL; // of char*
 MemoryContext bypasses_memory = nullptr;
 
@@ -209,8 +210,9 @@ void drop_object(Oid catalog, Oid object, int part, int flags) {
     ObjectAddressSubSet(address, catalog, object, part);
     const verdict v = of_object(address);
     // What is forced was noted by name at the start; what goes with it, only where it holds rows.
-    if (v && forced() && (v.kind == verdict::of::sor || catalog != RelationRelationId || part != 0 ||
-                          get_rel_relkind(object) != RELKIND_RELATION))
+    if (v && forced() &&
+        (v.kind == verdict::of::sor || catalog != RelationRelationId || part != 0 ||
+         get_rel_relkind(object) != RELKIND_RELATION))
         return;
     if (v)
         refuse(v, psprintf("dropping %s", describe(address)));
@@ -327,9 +329,9 @@ void refuse(const verdict& v, const char* action, const char* because) {
 
 void load() {
     // Not in a file, nor with ALTER SYSTEM: whoever forces something says so where it is done.
-    DefineCustomBoolVariable("sor.drop_guard", "Whether the drop guard holds; off counts for superusers alone.", nullptr,
-                             &drop_guard, true, PGC_SUSET, GUC_DISALLOW_IN_FILE | GUC_NOT_IN_SAMPLE, only_in_session,
-                             nullptr, nullptr);
+    DefineCustomBoolVariable("sor.drop_guard", "Whether the drop guard holds; off counts for superusers alone.",
+                             nullptr, &drop_guard, true, PGC_SUSET, GUC_DISALLOW_IN_FILE | GUC_NOT_IN_SAMPLE,
+                             only_in_session, nullptr, nullptr);
     shared = process_shared_preload_libraries_in_progress;
     RegisterXactCallback(at_transaction_event, nullptr);
     RegisterSubXactCallback(at_subtransaction_event, nullptr);

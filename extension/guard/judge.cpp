@@ -170,8 +170,7 @@ void reassign_owned(const ReassignOwnedStmt* s) {
         const Oid role = get_rolespec_oid(static_cast<RoleSpec*>(lfirst(cell)), true);
         ObjectAddress which;
         if (const verdict v = OidIsValid(role) ? of_property(role, which) : free_to_go)
-            refuse(v,
-                   psprintf("reassigning what role %s owns", quote_identifier(GetUserNameFromId(role, false))),
+            refuse(v, psprintf("reassigning what role %s owns", quote_identifier(GetUserNameFromId(role, false))),
                    psprintf("It owns %s.", describe(which)));
     }
 }
@@ -233,18 +232,19 @@ bool is_tuning(AlterTableType type) {
 
 void switch_trigger(const verdict& v, Oid relation, const AlterTableCmd* cmd, bool disables) {
     const bool guard = is_guard_trigger(relation, cmd->name);
-    // Off: of any; back on for ordinary sessions alone: of guards, which fire ALWAYS. A restore switches off what was off.
+    // Off: of any; back on for ordinary sessions alone: of guards, which fire ALWAYS. A restore switches off what was
+    // off.
     if (!guard && (!disables || (session_is_superuser() && cmd->name != nullptr)))
         return;
-    refuse(v, cmd->name ? psprintf("switching trigger %s of %s", quote_identifier(cmd->name), describe_relation(relation))
-                        : psprintf("switching the triggers of %s", describe_relation(relation)),
+    refuse(v,
+           cmd->name ? psprintf("switching trigger %s of %s", quote_identifier(cmd->name), describe_relation(relation))
+                     : psprintf("switching the triggers of %s", describe_relation(relation)),
            guard ? "It would no longer fire in every session." : "It would no longer fire.");
 }
 
 void join_family(Oid child, const verdict& of_child, Oid parent, const verdict& of_parent) {
     if (of_child.is_protected() && !of_parent.is_protected())
-        refuse(of_child,
-               psprintf("putting %s under %s", describe_relation(child), describe_relation(parent)),
+        refuse(of_child, psprintf("putting %s under %s", describe_relation(child), describe_relation(parent)),
                "Its rows could be read past its own policies.");
 }
 
@@ -410,8 +410,8 @@ void set_schema(const AlterObjectSchemaStmt* s) {
 void change_owner(const AlterOwnerStmt* s) {
     if (s->objectType == OBJECT_DATABASE || s->objectType == OBJECT_TABLESPACE || s->objectType == OBJECT_LARGEOBJECT)
         return;
-    const ObjectAddress object = s->relation ? address(RelationRelationId, find(s->relation))
-                                             : find_object(s->objectType, s->object);
+    const ObjectAddress object =
+        s->relation ? address(RelationRelationId, find(s->relation)) : find_object(s->objectType, s->object);
     if (!OidIsValid(object.objectId) || !hands_over(owner_of(object)))
         alter_object(object, "changing the owner of");
 }
@@ -460,8 +460,7 @@ void alter_domain(const AlterDomainStmt* s) {
 
 void alter_enum(const AlterEnumStmt* s) {
     if (s->oldVal != nullptr)
-        alter_object(address(TypeRelationId, find_type(reinterpret_cast<Node*>(s->typeName))),
-                     "renaming a value of");
+        alter_object(address(TypeRelationId, find_type(reinterpret_cast<Node*>(s->typeName))), "renaming a value of");
 }
 
 void alter_extension_contents(const AlterExtensionContentsStmt* s) {
@@ -512,7 +511,8 @@ void judge_once(const Node* s) {
 
 // ---------------------------------------------------------------- names that change their meaning
 
-// Others' tables are not locked by who may not alter them; the command would say 42501, which sor's own answer precedes.
+// Others' tables are not locked by who may not alter them; the command would say 42501, which sor's own answer
+// precedes.
 void before_lock(const RangeVar* name, Oid relation, Oid former, void* unused) {
     if (OidIsValid(relation) && !has_privs_of_role(GetUserId(), bridge::owner_of_relation(relation)))
         if (const verdict v = of_relation(relation))

@@ -44,11 +44,11 @@ struct {
     MemoryContext memory;
     bool installed;
     bool whole_database;
-    Oid schema;        // sor's
-    Oid extension;     // sor's
-    List* registered;  // tables
-    List* tools;       // functions
-    HTAB* verdicts;    // of tables and types, so that what a drop has half done is judged as it was
+    Oid schema;       // sor's
+    Oid extension;    // sor's
+    List* registered; // tables
+    List* tools;      // functions
+    HTAB* verdicts;   // of tables and types, so that what a drop has half done is judged as it was
     bool begun;
 } now;
 
@@ -501,13 +501,13 @@ bool is_policy_column(Oid relation, AttrNumber column) {
 
 bool guards_truncate(Oid relation) {
     const Oid sor = get_namespace_oid("sor", true);
-    return OidIsValid(sor) &&
-           any_row(TriggerRelationId, TriggerRelidNameIndexId, {Anum_pg_trigger_tgrelid}, {relation},
-                   [&](HeapTuple tuple) {
-                       const auto* t = row<Form_pg_trigger>(tuple);
-                       return TRIGGER_FOR_TRUNCATE(t->tgtype) && t->tgenabled == TRIGGER_FIRES_ALWAYS &&
-                              get_func_namespace(t->tgfoid) == sor;
-                   });
+    return OidIsValid(sor) && any_row(TriggerRelationId, TriggerRelidNameIndexId, {Anum_pg_trigger_tgrelid}, {relation},
+                                      [&](HeapTuple tuple) {
+                                          const auto* t = row<Form_pg_trigger>(tuple);
+                                          return TRIGGER_FOR_TRUNCATE(t->tgtype) &&
+                                                 t->tgenabled == TRIGGER_FIRES_ALWAYS &&
+                                                 get_func_namespace(t->tgfoid) == sor;
+                                      });
 }
 
 bool is_guard_trigger(Oid relation, const char* trigger) {

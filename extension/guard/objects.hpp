@@ -42,10 +42,10 @@ verdict of_dependents(const ObjectAddress& object, ObjectAddress& which);
 verdict of_property(Oid role, ObjectAddress& which);
 
 Oid owner_of_sor();
-Oid owner_of(const ObjectAddress& object); // of a relation, schema, type or routine; else InvalidOid
-bool is_policy_column(Oid relation, AttrNumber column); // one that a policy of the table reads
-bool guards_truncate(Oid relation);                     // a trigger of sor's speaks up at TRUNCATE, in every session
+Oid owner_of(const ObjectAddress& object);                // of a relation, schema, type or routine; else InvalidOid
+bool is_policy_column(Oid relation, AttrNumber column);   // one that a policy of the table reads
+bool guards_truncate(Oid relation);                       // a trigger of sor's speaks up at TRUNCATE, in every session
 bool is_guard_trigger(Oid relation, const char* trigger); // null: any
-const char* describe(const ObjectAddress& object);      // kind and qualified name
+const char* describe(const ObjectAddress& object);        // kind and qualified name
 
 } // namespace sor::guard
