@@ -579,6 +579,8 @@ void statement(review& r, Node* node) {
                            : s->name   ? quote_identifier(s->name)
                                        : "the database";
         const bool concurrently = has_option(s->params, "concurrently");
+        if (concurrently)
+            leaves_transaction(r);
         add(r,
             !concurrently ? rule::reindex
             : r.in_block  ? rule::concurrently_in_transaction
@@ -592,6 +594,7 @@ void statement(review& r, Node* node) {
         add(r,
             t.own && t.own->calls ? rule::function_call
             : t.own               ? rule::new_object
+            : s->skipData         ? rule::empty_materialized_view
             : s->concurrent       ? rule::maintenance
                                   : rule::refresh_materialized_view,
             t.n.shown);

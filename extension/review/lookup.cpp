@@ -1,5 +1,7 @@
 #include "review/lookup.hpp"
 
+#include "review/review_core.hpp"
+
 extern "C" {
 #include "access/htup_details.h"
 #include "access/stratnum.h"
@@ -622,6 +624,21 @@ effect effect_of(const List* name) {
     });
     // an extension's that the migration has yet to install
     return known ? worst : listed ? effect::none : effect::unknown;
+}
+
+bool function_destroys(const char* name) {
+    return any_function(name, [](Form_pg_proc f) {
+        if (f->prolang == ClanguageId || f->prolang == INTERNALlanguageId)
+            return false;
+        HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(f->oid));
+        if (!HeapTupleIsValid(tuple))
+            return false;
+        bool null;
+        const Datum body = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &null);
+        const bool found = !null && destroys(TextDatumGetCString(body));
+        ReleaseSysCache(tuple);
+        return found;
+    });
 }
 
 bool runs_volatile_function(const char* operator_name) {

@@ -60,6 +60,7 @@ bool is_volatile(Node* expression);
 // superuser can have made, the volatile ones write, except a few; of the others the volatile ones.
 enum class effect { none, reads, writes, unknown };
 effect effect_of(const List* name);
+bool function_destroys(const char* name);                    // see destroys
 bool runs_volatile_function(const char* operator_name);      // one that is not the server's own or a superuser's
 bool is_volatile_function_of_rows(const char* function);     // written like a column: of one argument, a row
 bool is_server_function(const char* name, bool is_operator); // in pg_catalog

@@ -43,6 +43,8 @@ void drop_relation(review& r, const DropStmt* s, const List* names) {
     default: // an index
         if (s->concurrent && r.in_block)
             add(r, rule::concurrently_in_transaction, t.n.shown);
+        if (s->concurrent)
+            leaves_transaction(r);
         if (is_unique_index(t.oid))
             add(r, rule::drop_unique_index, t.n.shown);
         else
@@ -480,6 +482,10 @@ void create_trigger(review& r, const CreateTrigStmt* s) {
         part_created(r, t, kind::trigger, "(update)", false);
     if ((s->events & TRIGGER_TYPE_DELETE) != 0)
         part_created(r, t, kind::trigger, "(delete)", false);
+    const char* function = strVal(llast(s->funcname));
+    const creation* code = find(r, kind::routine_name, "*", function);
+    if (t.own == nullptr && !replaces && (code ? code->destroys : function_destroys(function)))
+        add(r, rule::destroying_trigger, t.n.shown, part);
     add(r, t.own ? rule::new_object : replaces ? rule::replace_trigger : rule::create_trigger, t.n.shown, part);
 }
 
@@ -562,6 +568,14 @@ void create_routine(review& r, const CreateFunctionStmt* s) {
         routine_created(r, n, signature(s->parameters), harmless);
     if (replaces || !unconditional)
         code_made(r, n.own, harmless);
+    if (creation* code = find(r, kind::routine_name, "*", n.own))
+        foreach (cell, s->options) {
+            const auto* o = static_cast<DefElem*>(lfirst(cell));
+            ListCell* text;
+            if (strcmp(o->defname, "as") == 0)
+                foreach (text, reinterpret_cast<List*>(o->arg))
+                    code->destroys = code->destroys || destroys(strVal(lfirst(text)));
+        }
     if (!own_schema(r, n) && is_server_function(n.own, false))
         add(r, rule::shadow_builtin, n.shown);
     if (definer)

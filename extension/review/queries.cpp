@@ -13,6 +13,7 @@ bool depends_on_something(Node* node, void* unused) {
     case T_SubLink:
     case T_ParamRef:
     case T_SQLValueFunction:
+    case T_CurrentOfExpr:
         return true;
     default:
         return bridge::walk(node, depends_on_something, unused);

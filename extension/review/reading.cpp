@@ -214,7 +214,7 @@ creation* create(review& r, kind k, const char* schema, const char* name, const 
     c->name = pstrdup(shown);
     c->of = of;
     c->in_down = r.down;
-    c->gone = c->not_valid = c->calls = c->harmless = c->cascades = c->is_domain = false;
+    c->gone = c->not_valid = c->calls = c->harmless = c->cascades = c->is_domain = c->destroys = false;
     c->counts = counts;
     c->conditional = r.conditional;
     c->qualified = qualified;

@@ -33,6 +33,7 @@ struct creation {
     bool counts;        // the downgrade should drop it by name
     bool not_valid;     // a constraint that is not validated
     bool calls;         // a view or a materialized view that runs functions
+    bool destroys;      // a function in whose body such words stand
     bool is_domain;     // a type
     bool conditional;   // may not have been made
     bool harmless;      // a function whose body only computes and reads

@@ -433,6 +433,35 @@ bool scope_reader::next(std::string_view& name) {
     }
 }
 
+namespace {
+class word_finder : lexer {
+public:
+    using lexer::lexer;
+    bool has(std::span<const std::string_view> words) const {
+        for (size_t i = 0; i < text_.size();) {
+            if (const std::string_view word = word_at(i); !word.empty()) {
+                if (std::any_of(words.begin(), words.end(), [&](std::string_view one) { return same(word, one); }))
+                    return true;
+                i += word.size();
+            } else if (at(i) == '\'' || at(i) == '"') {
+                i = after_quotes(i);
+            } else if (at(i) == '$') {
+                i = after_dollar_quotes(i);
+            } else if (!skip_blank(i)) {
+                ++i;
+            }
+        }
+        return false;
+    }
+};
+} // namespace
+
+bool destroys(std::string_view body) {
+    static constexpr std::string_view words[] = {"delete",  "truncate", "drop",       "alter",
+                                                 "execute", "dblink",   "dblink_exec"};
+    return word_finder(body).has(words);
+}
+
 name_reader::name_reader(std::string_view name) : rest_(name) {
     if (const size_t slash = rest_.find_last_of('/'); slash != rest_.npos)
         rest_.remove_prefix(slash + 1);

@@ -115,6 +115,10 @@ private:
     std::string_view names_; // what is left of the line
 };
 
+// Whether the body of a function has, outside of quotes and comments, a word of those that delete, drop, or execute
+// what is put together when it runs.
+bool destroys(std::string_view body);
+
 // The words of a migration's name, in small letters, without its version: add_notes_to_expenses, AddNotesToExpenses,
 // 0007_add-notes.sql.
 class name_reader {

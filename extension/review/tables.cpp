@@ -304,6 +304,8 @@ void alter_column_type(review& r, const target& t, const AlterTableCmd* cmd) {
     const name type = named(def->typeName->names);
     if (const creation* c = find(r, kind::type, type.schema, type.own)) // not the one that the catalog may have
         change = c->is_domain ? type_change::narrows : type_change::rewrites;
+    if (def->collClause != nullptr && change == type_change::widens)
+        change = type_change::rewrites;  // its indexes
     Node* expression = def->raw_default; // USING
     if (expression != nullptr) {
         query(r, expression);
@@ -532,9 +534,18 @@ void alter_table_command(review& r, const target& t, const AlterTableCmd* cmd) {
     case AT_AlterColumnGenericOptions:
         add(r, rule::foreign_option, t.n.shown);
         break;
-    case AT_AddIdentity:
-    case AT_SetIdentity:
+    case AT_SetIdentity: {
+        ListCell* cell;
+        foreach (cell, reinterpret_cast<List*>(cmd->def))
+            if (strcmp(static_cast<DefElem*>(lfirst(cell))->defname, "restart") == 0)
+                add(r, rule::restart_sequence, psprintf("the numbers of %s of %s", part, t.n.shown));
+        add(r, rule::change_identity, t.n.shown, part);
+        break;
+    }
     case AT_DropIdentity:
+        add(r, rule::drop_identity, t.n.shown, part);
+        break;
+    case AT_AddIdentity:
         add(r, rule::change_identity, t.n.shown, part);
         break;
     default:

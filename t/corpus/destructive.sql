@@ -305,3 +305,19 @@ DO 'BEGIN EXECUTE ''DROP TABLE tags''; END';
 ALTER TABLE expenses DROP COLUMN priority;
 -- down
 ALTER TABLE expenses ADD COLUMN priority int;
+
+-- == identity_dropped | destructive drop-identity
+ALTER TABLE users ALTER COLUMN id DROP IDENTITY;
+
+-- == identity_restarted | destructive change-identity, restart-sequence
+ALTER TABLE users ALTER COLUMN id RESTART WITH 1;
+
+-- == matview_emptied | destructive empty-materialized-view
+REFRESH MATERIALIZED VIEW monthly_totals WITH NO DATA;
+
+-- == attribute_narrowed | destructive narrow-column-type
+ALTER TYPE postal_address ALTER ATTRIBUTE zip TYPE varchar(5) CASCADE;
+
+-- == to_a_domain_that_cuts | destructive narrow-column-type
+CREATE DOMAIN short AS varchar(3);
+ALTER TABLE expenses ALTER COLUMN note TYPE short USING note::short;

@@ -82,3 +82,6 @@ ALTER TABLE expenses SET TABLESPACE pg_default;
 
 -- == access_method | rewriting set-access-method
 ALTER TABLE expenses SET ACCESS METHOD heap;
+
+-- == other_collation | rewriting change-column-type
+ALTER TABLE merchants ALTER COLUMN name TYPE text COLLATE "C";
