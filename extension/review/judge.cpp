@@ -523,7 +523,7 @@ void statement(review& r, Node* node) {
     case T_LockStmt:
         foreach (cell, reinterpret_cast<LockStmt*>(node)->relations) {
             const target t = look(r, static_cast<RangeVar*>(lfirst(cell)));
-            add(r, t.own ? rule::new_object : rule::lock_table, t.n.shown);
+            add(r, t.own ? rule::new_object : is_bookkeeping(t) ? rule::bookkeeping : rule::lock_table, t.n.shown);
         }
         break;
     case T_CommentStmt:

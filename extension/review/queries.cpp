@@ -268,9 +268,25 @@ bool own_rows(const target& t) {
     return t.own != nullptr && !t.own->cascades;
 }
 
+// A statement by which a tool that writes migrations records that it made this one.
+bool keeps_books(const target& t, Node* where) {
+    return t.own == nullptr && is_bookkeeping(t) && !always_true(where);
+}
+
 bool visit(Node* node, void* context);
 
 } // namespace
+
+// A table in which a tool keeps which migrations were made.
+bool is_bookkeeping(const target& t) {
+    return (t.n.schema == nullptr || strcmp(t.n.schema, "sor") != 0) &&
+           is_one_of(t.n.own,
+                     {"alembic_version", "schema_migrations", "django_migrations", "flyway_schema_history",
+                      "goose_db_version", "__diesel_schema_migrations", "_prisma_migrations", "_sqlx_migrations",
+                      "knex_migrations", "__EFMigrationsHistory", "SequelizeMeta", "databasechangelog",
+                      "databasechangeloglock", "refinery_schema_history", "gorp_migrations", "pgmigrations",
+                      "atlas_schema_revisions", "__drizzle_migrations", "ar_internal_metadata"});
+}
 
 void query(review& r, Node* node) {
     visit(node, &r);
@@ -335,6 +351,8 @@ bool visit(Node* node, void* context) {
             add(r, rule::new_object, t.n.shown);
         else if (t.own == nullptr && all_new(r, t, s->targetList))
             add(r, rule::backfill, t.n.shown, "", size_of(t));
+        else if (keeps_books(t, s->whereClause))
+            add(r, rule::bookkeeping, t.n.shown);
         else if (t.own == nullptr &&
                  fills_nulls(r, t, s->targetList, s->whereClause, s->relation, s->fromClause == NIL))
             add(r, rule::fill_nulls, t.n.shown, "", size_of(t));
@@ -349,6 +367,8 @@ bool visit(Node* node, void* context) {
         fires(r, t, "(delete)");
         if (own_rows(t))
             add(r, rule::new_object, t.n.shown);
+        else if (keeps_books(t, s->whereClause))
+            add(r, rule::bookkeeping, t.n.shown);
         else
             add(r, always_true(s->whereClause) ? rule::delete_without_where : rule::delete_rows, t.n.shown, "",
                 size_of(t));

@@ -10,6 +10,7 @@ void query(review& r, Node* node);
 bool calls_functions(Node* node, void* reading); // whether a query writes, or runs functions that may
 bool calls_own(Node* node, void* reading);       // whether it runs functions of the migration that may
 void run_expression(review& r, Node* node);      // that a statement computes for rows that are there
+bool is_bookkeeping(const target& t);            // of a tool that writes migrations
 bool always_true(Node* where);                   // lets every row through: none, TRUE, 1 = 1, x = x
 bool guards(const char* variable);               // whether a setting decides if guards run
 void set_variable(review& r, const VariableSetStmt* s);

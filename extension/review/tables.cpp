@@ -424,6 +424,8 @@ void alter_table_command(review& r, const target& t, const AlterTableCmd* cmd) {
     case AT_DropConstraint:
         if (creation* c = find(r, kind::constraint, t.n.schema, t.n.own, cmd->name)) {
             dropped_own(r, c, psprintf("%s of %s", part, t.n.shown));
+        } else if (cmd->missing_ok && OidIsValid(t.oid) && !constraint_exists(t.oid, cmd->name)) {
+            add(r, rule::nothing_to_drop, t.n.shown, part);
         } else {
             add(r, rule::drop_constraint, t.n.shown, part);
             if (cmd->behavior == DROP_CASCADE)
