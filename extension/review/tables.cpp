@@ -401,7 +401,7 @@ void alter_table_command(review& r, const target& t, const AlterTableCmd* cmd) {
         break;
     }
     if (own) {
-        if (calls_own(cmd->def, &r))
+        if (cmd->subtype == AT_ColumnDefault && calls_own(cmd->def, &r))
             runs_at_writes(r, t);
         if (cmd->subtype == AT_AlterColumnType)
             run_expression(r, reinterpret_cast<ColumnDef*>(cmd->def)->raw_default);
