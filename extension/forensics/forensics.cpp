@@ -768,7 +768,7 @@ constinit check checks[] = {
      "sor_refuse_truncate.",
      {"select nullif(pg_catalog.concat_ws(', ',"
       "   (select pg_catalog.string_agg('event trigger ' || name, ', ' order by name)"
-      "      from pg_catalog.unnest(array['sor_drop_guard', 'sor_drop_guard_done']) name"
+      "      from pg_catalog.unnest(array['sor_drop_guard', 'sor_drop_guard_child', 'sor_drop_guard_done']) name"
       "     where not exists (select from pg_catalog.pg_event_trigger e where e.evtname = name and e.evtenabled = 'A')),"
       "   (select pg_catalog.string_agg(t.tgrelid::regclass::text, ', ' order by t.tgrelid::regclass::text)"
       "      from pg_catalog.pg_trigger t join pg_catalog.pg_proc p on p.oid = t.tgfoid"

@@ -289,6 +289,20 @@ void guard_truncate(Oid relation) {
     bridge::execute_own(psprintf("alter table %s enable always trigger %s", table, truncate_guard));
 }
 
+// A table that is made under a guarded one: its owner need not be an operator, so the trigger is made as the superuser.
+void guard_child(const CreateStmt* made) {
+    const Oid relation = RangeVarGetRelid(made->relation, NoLock, true);
+    if (!OidIsValid(relation) || get_rel_persistence(relation) == RELPERSISTENCE_TEMP || !begin_command() ||
+        !of_relation(relation).is_protected() || guards_truncate(relation))
+        return;
+    Oid user;
+    int security;
+    GetUserIdAndSecContext(&user, &security);
+    SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, security | SECURITY_LOCAL_USERID_CHANGE);
+    bridge::with_spi([&](MemoryContext) { guard_truncate(relation); });
+    SetUserIdAndSecContext(user, security);
+}
+
 } // namespace
 
 // ---------------------------------------------------------------- interface
@@ -369,6 +383,17 @@ SOR_FUNCTION(guard_command_done) {
     const EventTriggerData* event = event_of(fcinfo, "guard_command_done");
     guard::end_command();
     guard::record(GetCommandTagName(event->tag));
+    return PointerGetDatum(nullptr);
+}
+
+// Called for each CREATE TABLE, so what has no parent returns at once.
+SOR_FUNCTION(guard_child) {
+    const EventTriggerData* event = event_of(fcinfo, "guard_child");
+    const auto* made = reinterpret_cast<const CreateStmt*>(event->parsetree);
+    if (made != nullptr && IsA(made, CreateStmt) && made->inhRelations != NIL && !guard::exempt()) {
+        guard::guard_child(made);
+        guard::end_command();
+    }
     return PointerGetDatum(nullptr);
 }
 

@@ -32,6 +32,8 @@ create function sor.guard_command_done() returns event_trigger
     language c as 'MODULE_PATHNAME', 'sor_guard_command_done'
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.guard_command_done() is 'The drop guard at the end of a command: records what a superuser forced.';
+create function sor.guard_child() returns event_trigger language c as 'MODULE_PATHNAME', 'sor_guard_child';
+comment on function sor.guard_child() is 'The drop guard at the end of a CREATE TABLE: a partition or child of a guarded table refuses TRUNCATE as that does.';
 create function sor.refuse_truncate() returns trigger
     language c as 'MODULE_PATHNAME', 'sor_refuse_truncate'
     set search_path = pg_catalog, pg_temp set row_security = on;
@@ -49,7 +51,6 @@ begin
 end
 $install$;
 
--- CREATE TABLE is not among the tags, so it does not even call the guard.
 do $install$
 declare
     -- what drops, and what changes a thing that is there
@@ -67,7 +68,9 @@ begin
     execute 'create event trigger sor_drop_guard_done on ddl_command_end when tag in (' || tags || ') execute function sor.guard_command_done()';
 end
 $install$;
+create event trigger sor_drop_guard_child on ddl_command_end when tag in ('CREATE TABLE') execute function sor.guard_child();
 alter event trigger sor_drop_guard enable always;
+alter event trigger sor_drop_guard_child enable always;
 alter event trigger sor_drop_guard_done enable always;
 
 select pg_catalog.pg_extension_config_dump('sor.guard_coverage', '');
