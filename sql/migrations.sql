@@ -22,6 +22,15 @@ exception when others then
     c := substring(c from 'migration [^\n]*(?:up|down)grade[^\n]*');
     return sqlstate || ': ' || m || coalesce(' [' || nullif(d, '') || ']', '') || coalesce(' {' || nullif(h, '') || '}', '') || coalesce(' @ ' || c, '');
 end $$;
+create function context_length(statement text) returns int language plpgsql as $$
+declare c text;
+begin
+    execute statement;
+    return 0;
+exception when others then
+    get stacked diagnostics c = pg_exception_context;
+    return length(c);
+end $$;
 create function propose(version text, up text, down text default null) returns text language sql as $$
     select outcome(format('select sor.propose_migration(%L, %L, %L, %L)', version, 'migration ' || version, up, down)) $$;
 create function state(v text) returns text language sql as $$ select state || coalesce(': ' || detail, '') from sor.migration_status() where version = v $$;
@@ -122,6 +131,20 @@ select command from sor.rollback_migration('2');
 -- approved while it was applied: the upgrade is still what was reviewed
 select command from sor.apply_migration('2', true);
 
+-- so too where the upgrade reads otherwise once it is there
+set session authorization migrations_author;
+select propose('0005', 'alter table shop.orders alter note type varchar(50)', 'alter table shop.orders alter note type text');
+set session authorization migrations_approver;
+select sor.approve_migration('5', '{"branch": "b", "backup": "b", "reason": "r"}');
+set session authorization migrations_runner;
+select command from sor.apply_migration('5', true);
+select sor.review_hash(up, down) <> review_hash as reads_otherwise from sor.migrations where version = '0005';
+set session authorization migrations_approver;
+select sor.approve_migration('5', '{"branch": "b", "backup": "b", "reason": "r"}');
+set session authorization migrations_runner;
+select command from sor.rollback_migration('5');
+select command from sor.apply_migration('5', true);
+
 -- What does something else by now is to be approved again ---------------------------------------------------------------
 set session authorization migrations_author;
 select propose('0004', 'drop index if exists shop.orders_amount; create index orders_amount on shop.orders (amount)', 'drop index shop.orders_amount');
@@ -146,14 +169,33 @@ select string_agg(propose(v, t, ''), ' ') from (values
     ('15', E'create table shop.a ();\nselect * from nowhere;'),
     ('16', E'create table shop.a ();\nalter table sor.runs add column a int;'),
     ('17', E'create table shop.a (i int primary key deferrable initially deferred);\ninsert into shop.a values (1);\ninsert into shop.a values (1);'),
+    ('17.1', E'-- sor: role migrations_owner\ncreate table shop.a (i int primary key deferrable initially deferred);\ninsert into shop.a values (1);\ninsert into shop.a values (1);'),
     ('18', E'-- sor: role nobody_of_this_name\nselect 1'),
     ('19', E'-- sor: role migrations_approver\nselect 1'),
     ('20', E'-- sor: role migrations_owner\ncreate table shop.a ();\nset role migrations_runner;')) t(v, t);
 set session authorization migrations_approver;
 select sor.approve_migration(version, '{"branch": "b", "backup": "b", "reason": "r"}') from sor.migration_status() where version::numeric between 10 and 20 \g /dev/null
 set session authorization migrations_runner;
-select version, outcome(format('select sor.apply_migration(%L, true)', version)), state(version) from sor.migration_status() where version::numeric between 10 and 20;
-select to_regclass('shop.a'), to_regclass('shop.b');
+select version, outcome(format('select sor.apply_migration(%L, true)', version)), state(version) from sor.migration_status() where version::numeric between 10 and 20 and version <> '17';
+-- a constraint that is deferred is looked at when the caller's transaction commits
+begin;
+select count(*) from sor.apply_migration('17', true);
+commit;
+-- where a role was named, at its end, as that role
+select count(*) from sor.apply_migration('17.1', true);
+select state('17'), to_regclass('shop.a'), to_regclass('shop.b');
+-- within a migration constraints may be deferred, whoever it runs as
+set session authorization migrations_author;
+select propose('22', s, '') from (values (E'create table shop.put_off (i int primary key deferrable initially deferred);\ninsert into shop.put_off values (1);\ninsert into shop.put_off values (1);\nupdate shop.put_off set i = 2 where ctid = ''(0,1)'';')) t(s);
+select propose('22.1', E'-- sor: role migrations_owner\n' || replace(up, 'put_off', 'put_off_too'), '') from sor.migrations where version = '22';
+select propose('23', E'select 1;\nselect 1 / length(' || quote_literal(repeat('long ', 10000)) || ') - 1 / 0', '');
+set session authorization migrations_approver;
+select sor.approve_migration('22'), sor.approve_migration('22.1'), sor.approve_migration('23') \g /dev/null
+set session authorization migrations_runner;
+select command from sor.apply_migration('22', true);
+select command from sor.apply_migration('22.1', true);
+-- an error's context quotes the statement, but not all of a long one, and still says where it was
+select outcome($$select sor.apply_migration('23', true)$$), context_length($$select sor.apply_migration('23', true)$$) between 100 and 5000 as is_short;
 select sor.migration_failed('10', 'up', '{"sqlstate": "22012"}'), outcome($$select sor.migration_failed('10', 'sideways', '{}')$$), outcome($$select sor.migration_failed('10', 'up', '1')$$);
 -- a right that was lost between approval and application
 set session authorization migrations_author;
@@ -255,11 +297,14 @@ set session authorization migrations_approver;
 select sor.approve_migration('50');
 set session authorization migrations_runner;
 select outcome($$select sor.apply_migration('50', true)$$);
-select outcome($$select sor.run_migration_step('50', 'up', 1, true)$$), outcome($$select sor.begin_migration_step('50', 'up', 2, true)$$), outcome($$select sor.finish_migration_step('50', 'up', 2)$$);
+select outcome($$select sor.run_migration_step('50', 'up', 1, true)$$), outcome($$select sor.finish_migration_step('50', 'up', 2)$$);
+select sor.begin_migration_step('50', 'up', 2, true);
 select sor.lock_migrations();
 select outcome($$select sor.run_migration_step('50', 'up', 2, true)$$), outcome($$select sor.run_migration_step('50', 'up', 5, true)$$), outcome($$select sor.run_migration_step('50', 'up', 0, true)$$), outcome($$select sor.run_migration_step('50', 'down', 2)$$);
-select outcome($$select sor.begin_migration_step('50', 'up', 1, true)$$), outcome($$select sor.finish_migration_step('50', 'up', 1)$$);
+select sor.begin_migration_step('50', 'up', 1, true);
+select outcome($$select sor.finish_migration_step('50', 'up', 1)$$);
 select command from sor.run_migration_step('50', 'up', 1, true);
+select outcome($$select sor.begin_migration_step('50', 'up', 2, true)$$);
 select state('50'), outcome($$select sor.apply_migration('50', true)$$), outcome($$select sor.apply_migration('15', true)$$), outcome($$select sor.approve_migration('50')$$);
 select outcome($$select sor.run_migration_step('50', 'up', 1, true)$$), outcome($$select sor.run_migration_step('50', 'up', 2, true)$$), outcome($$select sor.finish_migration_step('50', 'up', 2)$$);
 set session authorization migrations_author;

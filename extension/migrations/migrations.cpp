@@ -300,6 +300,11 @@ void require_one_transaction(const migration& m, bool down) {
                      errhint("Let sor migrate %s run it, step by step.", down ? "rollback" : "apply")));
 }
 
+// Before anything of ours writes.
+bool has_written() {
+    return TransactionIdIsValid(GetTopTransactionIdIfAny());
+}
+
 Datum run_whole(FunctionCallInfo fcinfo, bool down) {
     const bridge::arguments a(fcinfo);
     const text* version = a.string(0, "version");
@@ -307,6 +312,7 @@ Datum run_whole(FunctionCallInfo fcinfo, bool down) {
     const Interval* lock_timeout = a.interval(2, "lock_timeout");
     bridge::rowset rows(fcinfo);
     refuse_within_migration();
+    const bool first_writes = !has_written();
     const int level = wait_at_most(lock_timeout);
     lock_for_transaction();
     passage p = {nullptr, down, out_of_order, permission::none, nullptr};
@@ -316,7 +322,7 @@ Datum run_whole(FunctionCallInfo fcinfo, bool down) {
         require_one_transaction(*p.m, down);
         p.fingerprint_before = fingerprint(caller);
     });
-    const List* statements = run({p.m->version, down, p.m->text_of(down), 1, 0, p.permitted});
+    const List* statements = run({p.m->version, down, p.m->text_of(down), 1, 0, p.permitted, first_writes});
     in_history([&](MemoryContext) { complete(p, statements, sum_of(statements), list_length(statements)); });
     add_rows(rows, statements, GetCurrentTimestamp());
     AtEOXact_GUC(true, level);
@@ -338,6 +344,7 @@ SOR_FUNCTION(lock_migrations) {
 }
 
 SOR_FUNCTION(unlock_migrations) {
+    disarm();
     return BoolGetDatum(unlock_for_session());
 }
 
@@ -471,6 +478,7 @@ SOR_FUNCTION(run_migration_step) {
     bridge::rowset rows(fcinfo);
     refuse_within_migration();
     disarm();
+    const bool first_writes = !has_written();
     const int level = wait_at_most(lock_timeout);
     require_session_lock();
     step_asked asked = {};
@@ -482,7 +490,8 @@ SOR_FUNCTION(run_migration_step) {
                           "Begin it with sor.begin_migration_step.");
     });
     const migration& m = *asked.p.m;
-    const List* statements = run({m.version, down, m.text_of(down), asked.s->first, asked.s->last, asked.p.permitted});
+    const List* statements = run(
+        {m.version, down, m.text_of(down), asked.s->first, asked.s->last, asked.p.permitted, first_writes});
     in_history([&](MemoryContext) { advance(asked, statements, sum_of(statements)); });
     add_rows(rows, statements, GetCurrentTimestamp());
     AtEOXact_GUC(true, level);
@@ -498,6 +507,10 @@ SOR_FUNCTION(begin_migration_step) {
     bridge::rowset rows(fcinfo);
     refuse_within_migration();
     disarm();
+    if (GetCurrentTransactionNestLevel() > 1) // what is let through then would stay so when the record is rolled back
+        ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+                        errmsg("a migration's step cannot begin in a subtransaction"),
+                        errhint("Call sor.begin_migration_step outside of savepoints and exception blocks.")));
     require_session_lock();
     step_asked asked = {};
     in_history([&](MemoryContext caller) {

@@ -231,7 +231,7 @@ void set_as_at_login() {
 
 namespace {
 
-void execute(const char* text) {
+void execute_plan_of(const char* text) {
     SPIPlanPtr plan = bridge::prepare_sql(text);
     SPIExecuteOptions options = {};
     options.dest = None_Receiver; // of what it returns, nothing is kept
@@ -240,6 +240,37 @@ void execute(const char* text) {
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                         errmsg("a migration cannot have this statement: %s", SPI_result_code_string(code))));
     SPI_freeplan(plan);
+}
+
+constexpr int longest_quoted = 4000; // an error's context quotes the statement, which may have megabytes
+
+// The beginning and the end, which says where it was.
+char* shortened(char* context) {
+    if (context == nullptr || strlen(context) <= longest_quoted)
+        return context;
+    const int length = static_cast<int>(strlen(context));
+    const int head = pg_mbcliplen(context, length, longest_quoted / 2);
+    const int rest = pg_mbcliplen(context, length, length - longest_quoted / 2);
+    return psprintf("%.*s…%s", head, context, context + rest);
+}
+
+void execute(const char* text) {
+    const MemoryContext memory = CurrentMemoryContext;
+    PG_TRY();
+    { execute_plan_of(text); }
+    PG_CATCH();
+    {
+        MemoryContextSwitchTo(memory);
+        ErrorData* error = CopyErrorData();
+        FlushErrorState();
+        error->context = shortened(error->context);
+        if (error->internalquery != nullptr && strlen(error->internalquery) > longest_quoted) {
+            error->internalquery = nullptr;
+            error->internalpos = 0;
+        }
+        ReThrowError(error);
+    }
+    PG_END_TRY();
 }
 
 List* run_statements(const job& j, place& at, MemoryContext memory) {
@@ -301,9 +332,11 @@ List* run(const job& j) {
     List* volatile out = NIL;
     place at = {j.version, j.down, 0, 0, nullptr, {}};
     enter(at);
-    // What the transaction has put off until now is not the migration's.
-    context::fire_deferred_triggers_of_caller();
     const Oid role = role_of(j);
+    // What the transaction has put off until now is not for that role to do. Where there can be nothing, constraints
+    // stay as they are declared: making triggers fire now makes later ones immediate.
+    if (OidIsValid(role) && !j.first_writes)
+        context::fire_deferred_triggers_of_caller();
     Oid user;
     int security;
     GetUserIdAndSecContext(&user, &security);
@@ -320,7 +353,8 @@ List* run(const job& j) {
         bridge::with_spi([&](MemoryContext) {
             const bridge::value before = temporary_now(memory);
             out = run_statements(j, at, memory);
-            context::fire_deferred_triggers();
+            if (OidIsValid(role)) // at the commit, they would fire as the caller
+                context::fire_deferred_triggers();
             AtEOXact_GUC(false, level); // what they SET, a role too
             drop_leavings(before);
         });

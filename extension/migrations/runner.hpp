@@ -28,6 +28,7 @@ struct job {
     const text* text_;
     int first, last; // statements; last 0: all
     permission permitted;
+    bool first_writes; // the transaction had written nothing before the call
 };
 
 // Runs them with the rights of the caller, or of the role that the text's header names, under the settings the session
