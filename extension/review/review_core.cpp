@@ -434,32 +434,56 @@ bool scope_reader::next(std::string_view& name) {
 }
 
 namespace {
-class word_finder : lexer {
+
+class body_reader : lexer {
 public:
     using lexer::lexer;
-    bool has(std::span<const std::string_view> words) const {
+    bool destroys() const {
+        static constexpr std::string_view words[] = {"truncate", "drop", "alter", "execute", "dblink", "dblink_exec"};
         for (size_t i = 0; i < text_.size();) {
-            if (const std::string_view word = word_at(i); !word.empty()) {
-                if (std::any_of(words.begin(), words.end(), [&](std::string_view one) { return same(word, one); }))
-                    return true;
-                i += word.size();
-            } else if (at(i) == '\'' || at(i) == '"') {
-                i = after_quotes(i);
-            } else if (at(i) == '$') {
-                i = after_dollar_quotes(i);
-            } else if (!skip_blank(i)) {
-                ++i;
-            }
+            const std::string_view word = word_at(i);
+            if (std::any_of(std::begin(words), std::end(words),
+                            [&](std::string_view one) { return same(word, one); }) ||
+                (same(word, "delete") && !deletes_with_its_row(i)))
+                return true;
+            pass(i);
         }
         return false;
     }
+
+private:
+    void pass(size_t& i) const { // a word, a quotation, a blank or a character
+        if (const size_t length = word_at(i).size(); length > 0)
+            i += length;
+        else if (at(i) == '\'' || at(i) == '"')
+            i = after_quotes(i);
+        else if (at(i) == '$')
+            i = after_dollar_quotes(i);
+        else if (!skip_blank(i))
+            ++i;
+    }
+    // DELETE … WHERE … = OLD.x: what belongs to the row that is written, and nothing else by an OR.
+    bool deletes_with_its_row(size_t i) const {
+        bool equals = false, found = false;
+        for (; i < text_.size() && at(i) != ';'; pass(i)) {
+            const std::string_view word = word_at(i);
+            if (same(word, "or"))
+                return false;
+            found = found || (equals && same(word, "old") && at(i + word.size()) == '.');
+            size_t blank = i;
+            if (at(i) == '=')
+                equals = true;
+            else if (!skip_blank(blank))
+                equals = false;
+        }
+        return found;
+    }
 };
+
 } // namespace
 
 bool destroys(std::string_view body) {
-    static constexpr std::string_view words[] = {"delete",  "truncate", "drop",       "alter",
-                                                 "execute", "dblink",   "dblink_exec"};
-    return word_finder(body).has(words);
+    return body_reader(body).destroys();
 }
 
 name_reader::name_reader(std::string_view name) : rest_(name) {

@@ -115,8 +115,8 @@ private:
     std::string_view names_; // what is left of the line
 };
 
-// Whether the body of a function has, outside of quotes and comments, a word of those that delete, drop, or execute
-// what is put together when it runs.
+// Whether the body of a trigger's function has, outside of quotes and comments, a word of those that drop, or execute
+// what is put together when it runs, or deletes more than what belongs to the row that is written.
 bool destroys(std::string_view body);
 
 // The words of a migration's name, in small letters, without its version: add_notes_to_expenses, AddNotesToExpenses,

@@ -710,3 +710,21 @@ ALTER TABLE measurements OWNER TO corpus_app;
 ALTER TABLE measurements ALTER CONSTRAINT measurements_pkey NOT DEFERRABLE;
 -- down
 DROP TABLE measurements;
+
+-- == counters_kept_by_triggers | safe | safe
+CREATE TABLE user_totals (user_id bigint PRIMARY KEY REFERENCES users ON DELETE CASCADE, n bigint NOT NULL DEFAULT 0);
+CREATE FUNCTION count_users() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO user_totals (user_id) VALUES (NEW.id);
+    ELSIF TG_OP = 'DELETE' THEN
+        DELETE FROM user_totals WHERE user_id = OLD.id;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER users_count AFTER INSERT OR DELETE ON users FOR EACH ROW EXECUTE FUNCTION count_users();
+INSERT INTO user_totals (user_id) SELECT id FROM users;
+-- down
+DROP TRIGGER users_count ON users;
+DROP FUNCTION count_users();
+DROP TABLE user_totals;

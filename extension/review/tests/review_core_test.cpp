@@ -151,6 +151,18 @@ TEST(block_reader, gives_up_on_the_rest) {
     EXPECT_EQ(parts(deep), pieces{"?"});
 }
 
+TEST(destroys, what_is_not_of_the_row) {
+    for (const char* body :
+         {"delete from a", "DELETE FROM a WHERE b = 1", "delete from a where b = old.b or true", "truncate a",
+          "if x then drop table a; end if", "execute 'x'", "delete from a where old.b = b", "delete from a; b = old.c"})
+        EXPECT_TRUE(destroys(body)) << body;
+    for (const char* body :
+         {"", "insert into a values (old.b)", "delete from a where b = OLD.b;",
+          "delete from a where b=old.b and c = old.c", "-- delete from a",
+          "if tg_op = 'DELETE' then return old; end if", "select \"drop\" from deletes", "$x$ drop $x$"})
+        EXPECT_FALSE(destroys(body)) << body;
+}
+
 TEST(name_reader, words) {
     const auto words = [](std::string_view name) {
         std::vector<std::string> out;
