@@ -136,6 +136,7 @@ select guarded.outcome($$select sor.set_drop_guard('everything')$$), guarded.out
 select coverage from sor.drop_guard();
 set session authorization guard_owner;
 create table guarded.free (id int primary key, note text);
+insert into guarded.free values (1, 'kept');
 select guarded.outcome($$select sor.set_drop_guard('database')$$);
 select coverage, preloaded from sor.drop_guard();
 select guarded.outcome('drop table guarded.free'), guarded.outcome('truncate guarded.free'), guarded.outcome('drop view guarded.shown');

@@ -221,6 +221,9 @@ $node->safe_psql('postgres', 'CREATE DATABASE restored');
 command_succeeds('restores into another database with no force', "pg_restore --exit-on-error -d restored $archive");
 is($node->safe_psql('restored', $fingerprints), $node->safe_psql('shop', $fingerprints), '… as it was, guard and all');
 is(join(' ', run_all('owner', [ 'DROP TABLE shop.expenses CASCADE', 'DROP TABLE shop.free', 'TRUNCATE shop.expenses' ], database => 'restored')), 'SR009 SR009 SR009', '… and guarded at once, as far as it was');
+$node->safe_psql('postgres', 'CREATE DATABASE restored_in_parallel');
+command_succeeds('… by several jobs too', "pg_restore -j 2 --exit-on-error -d restored_in_parallel $archive");
+is($node->safe_psql('restored_in_parallel', $fingerprints), $node->safe_psql('shop', $fingerprints), '… as it was');
 {
 	local $ENV{PGOPTIONS} = '';
 	local %ENV = $node->_get_env;
@@ -238,6 +241,7 @@ is(join(' ', run_all('owner', [ 'DROP TABLE shop.expenses CASCADE', 'DROP TABLE 
 {
 	is($node->safe_psql('shop', 'SELECT * FROM sor.drop_guard()'), 'database|t|f', 'the guard covers the database and new sessions have the library');
 	is($node->safe_psql('shop', 'SHOW session_preload_libraries'), 'sor', '… from their start');
+	$node->safe_psql('shop', "INSERT INTO shop.free (note) VALUES ('kept')");
 	my @more = (
 		'TRUNCATE shop.free', 'TRUNCATE shop.grandparent, shop.free', 'DROP TABLE shop.free', 'ALTER TABLE shop.free DROP COLUMN note', 'ALTER TABLE shop.free RENAME TO x', 'ALTER TABLE shop.free RENAME note TO x', 'ALTER TABLE shop.free ALTER id TYPE smallint',
 		'ALTER TABLE shop.free SET SCHEMA empty', 'ALTER TABLE shop.free OWNER TO heir', 'ALTER TABLE shop.free DROP CONSTRAINT free_pkey', 'ALTER TABLE shop.free SET UNLOGGED', 'DROP VIEW shop.allowed CASCADE', 'DROP MATERIALIZED VIEW shop.kept CASCADE', 'DROP SEQUENCE shop.numbers CASCADE',

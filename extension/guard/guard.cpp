@@ -218,8 +218,15 @@ void drop_object(Oid catalog, Oid object, int part, int flags) {
         refuse(v, psprintf("dropping %s", describe(address)));
 }
 
+// A parallel pg_restore truncates each table that it has just made before it fills it.
+bool is_empty(Oid relation) {
+    return get_rel_relkind(relation) != RELKIND_PARTITIONED_TABLE &&
+           DatumGetInt64(
+               DirectFunctionCall2(pg_relation_size, ObjectIdGetDatum(relation), CStringGetTextDatum("main"))) == 0;
+}
+
 void truncate_table(Oid relation) {
-    if (exempt() || guards_truncate(relation) || !begin_command())
+    if (exempt() || guards_truncate(relation) || is_empty(relation) || !begin_command())
         return;
     ObjectAddress address;
     ObjectAddressSet(address, RelationRelationId, relation);
