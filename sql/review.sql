@@ -134,7 +134,7 @@ select findings('set search_path = first, public; do $$ begin if false then crea
 select findings('do $$ begin if false then set search_path = first; end if; end $$; create table first.orders (id int); drop table orders;');
 -- blocks
 select findings('do $$ begin create type order_status as enum (); exception when duplicate_object then null; end $$; drop type order_status;');
-select findings('do $$ << a >> begin null; end $$; do $$ begin loop exit; end loop; end $$; do $$ begin x := 1; end $$; do $$ begin execute ''a'' || ''b''; end $$; do $$ begin commit; end $$; do $$ begin return; end; select 1 $$;');
+select findings('do $$ << a >> begin null; end $$; do $$ begin loop exit; end loop; end $$; do $$ begin x[1] := 1; end $$; do $$ begin execute ''a'' || ''b''; end $$; do $$ begin commit; end $$; do $$ begin return; end; select 1 $$;');
 select findings('do $$ begin if 1 = 2 then begin perform 1; end; elsif lower(''THEN'') = ''then'' then insert into orders (id) values (1); else drop table orders; end if; end $$;');
 -- a name, where no header says what is touched
 select statement_no, rule from sor.review_migration('alter table orders add column x int; alter table customers add column x int; create table t (id int)', null, '0007_AddXToOrders.up.sql') where direction = 'up';

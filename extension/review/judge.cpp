@@ -139,13 +139,21 @@ bool waits(const review& r, Node* node) {
 }
 
 // The statements of a text that another statement executes; false when it is not to be told what they are.
-bool statements_of(review& r, const char* text) {
+bool statements_of(review& r, const char* text, bool in_block) {
     List* statements = NIL;
     if (bridge::attempt([&] { statements = bridge::parse_sql(text); }) != nullptr)
         return false;
     ListCell* cell;
-    foreach (cell, statements)
-        statement(r, static_cast<RawStmt*>(lfirst(cell))->stmt);
+    foreach (cell, statements) {
+        Node* node = static_cast<RawStmt*>(lfirst(cell))->stmt;
+        if (in_block && IsA(node, SelectStmt)) { // into a variable, even where it reads like a table
+            auto* first = reinterpret_cast<SelectStmt*>(node);
+            while (first->larg != nullptr)
+                first = first->larg;
+            first->intoClause = nullptr;
+        }
+        statement(r, node);
+    }
     return true;
 }
 
@@ -173,17 +181,23 @@ bool read_block(review& r, std::string_view body) {
         CHECK_FOR_INTERRUPTS();
     if (outcome != block_reader::outcome::end)
         return false;
+    const std::string_view whole = r.text;
+    const bool outer = r.variables;
+    r.variables = outer || check.has_variables();
+    bool readable = true;
     block_reader parts(body);
-    while (parts.next(part) == block_reader::outcome::part) {
+    while (readable && parts.next(part) == block_reader::outcome::part) {
         const char* text = bridge::to_cstring(body.substr(part.begin, part.end - part.begin));
         if (part.kind == block_part::of::command)
             text = constant_command(text);
         else if (part.kind != block_part::of::statement)
             text = psprintf("select %s", text);
-        if (text == nullptr || !statements_of(r, text))
-            return false;
+        r.text = text ? std::string_view(text) : whole;
+        readable = text != nullptr && statements_of(r, text, part.kind != block_part::of::command);
     }
-    return true;
+    r.variables = outer;
+    r.text = whole;
+    return readable;
 }
 
 void do_block(review& r, const DoStmt* s) {
@@ -680,7 +694,7 @@ void statement(review& r, Node* node) {
         add(r, rule::no_lock_timeout, "lock_timeout");
         r.no_lock_timeout = false;
     }
-    if (r.enum_values != NIL && !IsA(node, AlterEnumStmt) && !IsA(node, CommentStmt))
+    if (r.enum_values != NIL && !IsA(node, DoStmt) && !IsA(node, AlterEnumStmt) && !IsA(node, CommentStmt))
         used_enum_values(r);
     if (r.findings == NIL)
         add(r, rule::unknown_statement);

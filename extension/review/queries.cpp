@@ -253,6 +253,8 @@ bool only_where_null(Node* where, const char* column, const RangeVar* relation, 
 
 bool fills_nulls(review& r, const target& t, const List* assignments, Node* where, const RangeVar* relation,
                  bool alone) {
+    if (r.variables)
+        return false;
     ListCell* cell;
     foreach (cell, assignments) {
         const auto* a = static_cast<ResTarget*>(lfirst(cell));

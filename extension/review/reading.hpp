@@ -78,6 +78,7 @@ struct review {
     search_path session_path; // the same after this transaction
     bool in_block;            // between BEGIN and COMMIT
     bool no_lock_timeout;     // it was switched off, and no statement that waits was met since
+    bool variables;           // what reads like a column may be a variable
     bool conditional;         // in a block that may skip it, or that an error undoes
     int transaction;          // counts up at each end of one
     bool opaque;              // a statement of the downgrade may do anything

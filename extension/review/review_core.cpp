@@ -271,6 +271,14 @@ bool splitter::next(piece& into) {
     return true;
 }
 
+size_t block_reader::after_assignment(size_t i) const {
+    while (skip_blank(i)) {
+    }
+    if (at(i) == ':' && at(i + 1) == '=')
+        return i + 2;
+    return at(i) == '=' && !is_operator(at(i + 1)) ? i + 1 : 0;
+}
+
 bool block_reader::ends(size_t& i) const {
     while (skip_blank(i)) {
     }
@@ -328,7 +336,7 @@ block_reader::outcome block_reader::next(block_part& into) {
     static constexpr std::string_view statements[] = {"create",   "alter",    "drop",   "insert", "update",  "delete",
                                                       "truncate", "grant",    "revoke", "merge",  "comment", "set",
                                                       "reset",    "analyze",  "with",   "lock",   "call",    "reindex",
-                                                      "refresh",  "security", "do"};
+                                                      "refresh",  "security", "do",     "select"};
     for (;;) {
         while (skip_blank(next_)) {
         }
@@ -347,7 +355,33 @@ block_reader::outcome block_reader::next(block_part& into) {
                 return outcome::not_understood;
             open_[depth_++] = inside::block;
             begun_ = true;
+            declares_ = false;
             next_ = i;
+        } else if (same(word, "declare") && !declares_) {
+            declares_ = declared_ = true;
+            next_ = i;
+        } else if (declares_) { // name type := default;
+            size_t value = 0;
+            for (size_t k = i; k < text_.size() && at(k) != ';' && value == 0;) {
+                const std::string_view of_type = word_at(k);
+                for (const std::string_view other : {"cursor", "alias", "for", "begin"})
+                    if (same(of_type, other))
+                        return outcome::not_understood;
+                if (same(of_type, "default"))
+                    value = k + of_type.size();
+                else if (at(k) == ':' || at(k) == '=')
+                    value = after_assignment(k);
+                else if (at(k) == '\'' || at(k) == '"' || at(k) == '$')
+                    return outcome::not_understood;
+                k += std::max<size_t>(of_type.size(), 1);
+            }
+            if (!find_semicolon(i, end, parenthesis))
+                return outcome::not_understood;
+            next_ = i;
+            if (value == 0)
+                continue;
+            into = {block_part::of::query, value, end};
+            return outcome::part;
         } else if (!begun_) { // DECLARE, a label
             return outcome::not_understood;
         } else if (same(word, "end")) {
@@ -390,7 +424,16 @@ block_reader::outcome block_reader::next(block_part& into) {
                                                [&](std::string_view s) { return same(word, s); });
             const bool performs = same(word, "perform");
             const bool executes = same(word, "execute");
-            const bool raises = same(word, "raise");
+            const bool raises = same(word, "raise") || same(word, "get"); // DIAGNOSTICS
+            const size_t assigned = statement ? 0 : after_assignment(i);
+            if (assigned != 0) {
+                i = assigned;
+                if (!find_semicolon(i, end, parenthesis))
+                    return outcome::not_understood;
+                next_ = i;
+                into = {block_part::of::query, assigned, end};
+                return outcome::part;
+            }
             if (!(statement || performs || executes || raises) || !find_semicolon(i, end, parenthesis) ||
                 (raises && parenthesis))
                 return outcome::not_understood;

@@ -77,22 +77,25 @@ private:
 
 // What a block of PL/pgSQL executes, or computes to decide whether it does.
 struct block_part {
-    enum class of { statement, query, condition, command } kind; // query: after PERFORM; command: after EXECUTE
+    // query: what follows a SELECT, of PERFORM, an assignment, a default; command: after EXECUTE
+    enum class of { statement, query, condition, command } kind;
     size_t begin, end;
 };
 
-// Reads a block without variables, loops and assignments: blocks, IF, EXCEPTION, RAISE, PERFORM, EXECUTE and statements
+// Reads a block without loops: variables and assignments, blocks, IF, EXCEPTION, RAISE, PERFORM, EXECUTE and statements
 // of SQL. Whatever else it meets it does not understand.
 class block_reader : lexer {
 public:
     explicit block_reader(std::string_view body) : lexer(body) {}
     enum class outcome { part, end, not_understood };
     outcome next(block_part& into);
+    bool has_variables() const { return declared_; } // as far as it was read
 
 private:
     static constexpr int deepest = 32;
     enum class inside : char { block, handlers, branch };
-    bool ends(size_t& i) const; // after blanks, at a semicolon, which it passes
+    size_t after_assignment(size_t i) const; // where what is assigned begins; 0: no := or = is at i, after blanks
+    bool ends(size_t& i) const;              // after blanks, at a semicolon, which it passes
     bool find_then(size_t& i, size_t& end) const;
     bool find_semicolon(size_t& i, size_t& end, bool& parenthesis) const;
     bool find(std::string_view word, size_t& i, size_t& end, bool& parenthesis) const;
@@ -101,6 +104,8 @@ private:
     inside open_[deepest] = {};
     int depth_ = 0;
     bool begun_ = false;
+    bool declared_ = false;
+    bool declares_ = false; // between DECLARE and BEGIN
 };
 
 // The names that the comments before the first statement declare: lines of the form

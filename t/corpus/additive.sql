@@ -728,3 +728,17 @@ INSERT INTO user_totals (user_id) SELECT id FROM users;
 DROP TRIGGER users_count ON users;
 DROP FUNCTION count_users();
 DROP TABLE user_totals;
+
+-- == guarded_with_variables | safe
+DO $$
+DECLARE
+    n bigint;
+    limit_name constant text := coalesce(current_setting('app.limit', true), 'default');
+BEGIN
+    SELECT count(*) INTO n FROM pg_enum e JOIN pg_type t ON t.oid = e.enumtypid WHERE t.typname = 'expense_status' AND e.enumlabel = 'void';
+    IF n = 0 THEN
+        ALTER TYPE expense_status ADD VALUE 'void';
+    END IF;
+    n := n + 1;
+    INSERT INTO tags (id, label) VALUES (n, limit_name) ON CONFLICT DO NOTHING;
+END $$;

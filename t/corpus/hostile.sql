@@ -187,4 +187,22 @@ MERGE INTO tags t USING (SELECT 1 AS id) s ON t.id = s.id WHEN NOT MATCHED THEN 
 ALTER TABLE expenses ADD COLUMN a int, ADD COLUMN b int DEFAULT 0, ALTER COLUMN note SET DEFAULT '', DROP CONSTRAINT amount_positive, ADD COLUMN c text;
 
 -- == carriage_returns | destructive drop-table
-SELECT 1; -- a comment that ends at a carriage returnDROP TABLE tags;
+SELECT 1; -- a comment that ends at a carriage return
+DROP TABLE tags;
+
+-- == variable_named_like_a_table | destructive drop-table
+DO $$ DECLARE tags text; BEGIN SELECT 'x' INTO tags; END $$;
+DROP TABLE tags;
+
+-- == variable_named_like_a_column | destructive update-rows
+SET plpgsql.variable_conflict = use_variable;
+DO $$ DECLARE note text; BEGIN UPDATE expenses SET note = '' WHERE note IS NULL; END $$;
+
+-- == variable_that_is_a_command | opaque do-block
+DO $$ DECLARE c text := 'DROP TABLE tags'; BEGIN EXECUTE c; END $$;
+
+-- == default_of_a_variable | opaque function-call
+DO $$ DECLARE x int := lo_unlink(1); BEGIN NULL; END $$;
+
+-- == assignment_of_a_delete | opaque function-call
+DO $$ DECLARE x int; BEGIN x := (SELECT archive_expenses() IS NULL)::int; END $$;

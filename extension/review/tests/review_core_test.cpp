@@ -137,11 +137,21 @@ TEST(block_reader, reads_what_has_no_variables) {
                 "command: $x$ c; $x$", "statement:update t set a = 1"}));
 }
 
+TEST(block_reader, variables) {
+    EXPECT_EQ(parts("declare begin end"), pieces{});
+    EXPECT_EQ(
+        parts("declare a int; b constant text not null := f(';'); c x.y%type default 1 = 2; begin a := g(b); b = 'x'; "
+              "select max(x) into a from t; get diagnostics a = row_count; end"),
+        (pieces{"query: f(';')", "query: 1 = 2", "query: g(b)", "query: 'x'",
+                "statement:select max(x) into a from t"}));
+    EXPECT_EQ(parts("begin declare a int; begin null; end; drop table b; end"), pieces{"statement:drop table b"});
+}
+
 TEST(block_reader, gives_up_on_the_rest) {
     for (const char* body :
-         {"", "declare a int; begin end", "begin", "begin end; select 1", "begin loop end loop; end",
-          "begin a := 1; end", "begin select 1; end", "begin if a then end; end", "begin end if; end",
-          "begin commit; end", "begin raise notice '%', f(); end", "<<a>> begin end",
+         {"", "begin", "begin end; select 1", "begin loop end loop; end", "begin a[1] := 1; end",
+          "declare a cursor for select 1; begin end", "declare a int := '; begin end", "begin if a then end; end",
+          "begin end if; end", "begin commit; end", "begin raise notice '%', f(); end", "<<a>> begin end",
           "begin create function f() begin atomic; end; end", "begin drop table a", "begin drop table 'a; end",
           "begin if a; end if; end", "begin else null; end", "begin when a then null; end", "begin null end"})
         EXPECT_EQ(parts(body).empty() ? "" : parts(body).back(), "?") << body;
