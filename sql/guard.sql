@@ -123,6 +123,24 @@ select statement_no, command from sor.apply_migration('0004');
 -- and nothing is left open behind it
 select guarded.outcome('truncate guarded.orders'), guarded.outcome('alter table guarded.orders drop column id');
 
+-- a step outside of a transaction: its own text, once, and nothing else
+set session authorization guard_owner;
+create unique index orders_once on guarded.orders (tenant_id, supplier);
+set session authorization guard_author;
+select guarded.propose('0004.1', 'drop index concurrently guarded.orders_once', 'create unique index concurrently orders_once on guarded.orders (tenant_id, supplier)');
+set session authorization guard_approver;
+select guarded.outcome($$select sor.approve_migration('0004.1', '{"branch": "copy", "backup": "2026-11-20", "reason": "no longer once"}')$$);
+set session authorization guard_owner;
+select sor.lock_migrations();
+select * from sor.begin_migration_step('0004.1', 'up', 1);
+select guarded.outcome('drop index guarded.orders_once');
+drop index concurrently guarded.orders_once\g
+select sor.finish_migration_step('0004.1', 'up', 1);
+create unique index orders_once on guarded.orders (tenant_id, supplier);
+drop index concurrently guarded.orders_once\g
+drop index concurrently guarded.orders_once;
+select sor.unlock_migrations();
+
 -- sor's own tables are beyond any migration
 set session authorization guard_author;
 select guarded.propose('0005', 'alter table sor.tenants disable row level security', '');
