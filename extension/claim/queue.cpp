@@ -331,7 +331,7 @@ void create_triggers(Oid relid, const char* name, const char* key_column, const 
     for (const auto& t : triggers) {
         const char* trigger = quote_identifier(psprintf("sor_queue_%s_%s", name, t.suffix));
         bridge::execute_own(psprintf("create or replace trigger %s %s on %s %s execute function sor.%s(%s)", trigger,
-                                      t.event, table, t.how, t.function, argument));
+                                     t.event, table, t.how, t.function, argument));
         // ALWAYS: a session in replica mode must not slip past.
         appendStringInfo(&enable, "%senable always trigger %s", t.suffix == triggers[0].suffix ? "" : ", ", trigger);
     }

@@ -704,13 +704,12 @@ void protect(Oid relid, const char* column_name) {
     if (!now.boolean(0, 2))
         bridge::execute_own(psprintf("alter table %s alter column %s set not null", table, column));
     if (!now.boolean(0, 3))
-        bridge::execute_own(
-            psprintf("alter table %s alter column %s set default sor.current_tenant()", table, column));
+        bridge::execute_own(psprintf("alter table %s alter column %s set default sor.current_tenant()", table, column));
     if (has_policy && !is_right)
         bridge::execute_own(psprintf("drop policy tenant_isolation on %s", table));
     if (!is_right)
         bridge::execute_own(psprintf("create policy tenant_isolation on %s for all using %s with check %s", table,
-                                      isolation, isolation));
+                                     isolation, isolation));
     if (!now.boolean(0, 6))
         ereport(WARNING, (errmsg("no index of table %s leads with column %s", table, column),
                           errhint("Let its primary key begin with %s.", column)));

@@ -444,8 +444,8 @@ void guard(Oid relid) {
     }
     // ALWAYS: a session in replica mode must not slip past.
     bridge::execute_own(psprintf("alter table %s enable always trigger append_only_rows,"
-                                  " enable always trigger append_only_truncate",
-                                  table));
+                                 " enable always trigger append_only_truncate",
+                                 table));
 }
 
 } // namespace
