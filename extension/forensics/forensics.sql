@@ -28,7 +28,8 @@ create function sor.what_happened(tenant_id uuid, since timestamptz, until times
     language c volatile as 'MODULE_PATHNAME', 'sor_what_happened'
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.what_happened(uuid, timestamptz, timestamptz, int) is
-    'The first max events of the tenant from since until before until, oldest first, in plain English. Errors: SR002 not granted, 22023 max is less than 1.';
+    'The first max events of the tenant from since until before until, oldest first, in plain English. The nil uuid stands for the system: migrations, registrations, the drop guard. '
+    'Errors: SR002 not granted, 22023 max is less than 1.';
 
 create function sor.verify_events(tenant_id uuid, run_id uuid default null, out streams bigint, out events bigint, out first_bad jsonb)
     language c volatile as 'MODULE_PATHNAME', 'sor_verify_events'

@@ -174,6 +174,29 @@ std::string tell_message(const teller& t, std::string_view verb) {
     return message + key + " could not be sent" + t.because() + attempt + "; it will be tried again.";
 }
 
+std::string tell_migration(const teller& t, std::string_view verb) {
+    const std::string what = "migration" + t.maybe(" ", "version") + t.maybe(" \"", "name", "\"");
+    const std::string override = t.maybe(", with an override (branch ", "override.branch") +
+                                 t.maybe(", backup ", "override.backup") +
+                                 t.maybe(", because: ", "override.reason", ")");
+    if (verb == "approved")
+        return t.who() + " approved " + what + override +
+               (t.value("rehearsed") == "false" ? ", which nobody had rehearsed." : ".");
+    if (verb == "rehearsed")
+        return t.who() + " rehearsed " + what + t.maybe(" on branch ", "branch") + '.';
+    if (verb == "applied" || verb == "rolled_back")
+        return t.who() + (verb == "applied" ? " applied " : " rolled back ") + what + override +
+               (t.value("forced") == "true" ? ", by force." : ".");
+    if (verb == "failed")
+        return t.who() + " failed to " + (t.value("direction") == "down" ? "roll back " : "apply ") + what +
+               t.because() + '.';
+    if (verb == "step_started" || verb == "step_finished")
+        return t.who() + (verb == "step_started" ? " began" : " finished") + " step" + t.maybe(" ", "step") +
+               t.maybe(" of ", "steps") + " of " + (t.value("direction") == "down" ? "rolling back " : "applying ") +
+               what + '.';
+    return t.who() + ' ' + std::string(verb) + ' ' + what + '.';
+}
+
 std::string tell_other(const teller& t) {
     const std::string_view type = t.event().type;
     if (type == "grant.changed")
@@ -205,6 +228,8 @@ std::string narrative(const happening& event) {
         return tell_item(t, verb);
     if (noun == "outbox")
         return tell_message(t, verb);
+    if (noun == "migration" && t.has("version"))
+        return tell_migration(t, verb);
     return tell_other(t);
 }
 

@@ -87,10 +87,10 @@ index_state state_of(const parts& p) {
                                    "  from pg_catalog.pg_index where indexrelid = $1",
                                    {OIDOID, OIDOID});
     const auto found = state.run_latest(relation(p.object), relation(p.table));
-    return found.empty()           ? index_state::absent
-           : !found.boolean(0, 2)  ? index_state::of_another_table
-           : found.boolean(0, 1)   ? index_state::valid
-                                   : index_state::invalid;
+    return found.empty()          ? index_state::absent
+           : !found.boolean(0, 2) ? index_state::of_another_table
+           : found.boolean(0, 1)  ? index_state::valid
+                                  : index_state::invalid;
 }
 
 // Indexes that an interrupted REINDEX CONCURRENTLY left on the table or on its TOAST table.
@@ -115,7 +115,7 @@ partition_state state_of_partition(const parts& p) {
                                    " where inhrelid = $1 and inhparent = $2",
                                    {OIDOID, OIDOID});
     const auto found = state.run_latest(relation(p.object), relation(p.table));
-    return found.empty()          ? partition_state::apart
+    return found.empty()         ? partition_state::apart
            : found.boolean(0, 1) ? partition_state::pending
                                  : partition_state::attached;
 }
@@ -170,16 +170,14 @@ const char* missing_of(const Jsonb* e) {
         const index_state now = state_of(p);
         return now == index_state::valid     ? nullptr
                : now == index_state::invalid ? psprintf("Index %s is invalid.", p.object)
-               : now == index_state::absent
-                   ? psprintf("There is no index %s.", p.object)
-                   : psprintf("Index %s is not one of table %s.", p.object, p.table);
+               : now == index_state::absent  ? psprintf("There is no index %s.", p.object)
+                                             : psprintf("Index %s is not one of table %s.", p.object, p.table);
     }
     if (p.is("drop_index"))
         return state_of(p) == index_state::absent ? nullptr : psprintf("Index %s is still there.", p.object);
     if (p.is("reindex")) {
         const List* left = half_rebuilt(p);
-        return left == NIL ? nullptr
-                           : psprintf("Invalid index %s was left.", static_cast<const char*>(linitial(left)));
+        return left == NIL ? nullptr : psprintf("Invalid index %s was left.", static_cast<const char*>(linitial(left)));
     }
     if (p.is("detach_partition"))
         switch (state_of_partition(p)) {

@@ -35,9 +35,8 @@ const sort_key& key_of(const text* version) {
 bool direction_of(const text* direction) {
     const std::string_view d = bridge::view(direction);
     if (d != "up" && d != "down")
-        bridge::raise(code::invalid_parameter,
-                      psprintf("\"%s\" is no direction", bridge::to_cstring(d.substr(0, 200))), nullptr,
-                      "Give up or down.");
+        bridge::raise(code::invalid_parameter, psprintf("\"%s\" is no direction", bridge::to_cstring(d.substr(0, 200))),
+                      nullptr, "Give up or down.");
     return d == "down";
 }
 
@@ -141,8 +140,7 @@ void require_no_other_half_applied(const migration& m) {
                                    {TEXTOID});
     const auto found = other.run_latest(in(m.version));
     if (!found.empty())
-        bridge::raise(code::invalid_state_transition,
-                      psprintf("migration %s is half applied", found.string(0, 1)),
+        bridge::raise(code::invalid_state_transition, psprintf("migration %s is half applied", found.string(0, 1)),
                       psprintf("Migration %s has to wait.", m.version),
                       "Let sor migrate apply finish it, or roll it back; sor.migration_status() says where it stands.");
 }
@@ -180,7 +178,8 @@ void require_order(const migration& m, bool down) {
     if (down)
         return;
     if (const auto earlier = lower.run_latest(in(key)); !earlier.empty())
-        wrong_state(m, "is out of order", psprintf("Migration %s is not applied, and is earlier.", earlier.string(0, 1)),
+        wrong_state(m, "is out of order",
+                    psprintf("Migration %s is not applied, and is earlier.", earlier.string(0, 1)),
                     "Apply the earlier one first, or give out_of_order => true.");
 }
 
@@ -201,8 +200,9 @@ void require_approval(const migration& m) {
     };
     if (found.empty() || !says("version", m.version) || !says("checksum", m.checksum) ||
         !says("review", m.review_hash) || !says("login", m.approved_by))
-        mismatch(m, "is not what was approved", "The event migration.approved says something else than its row.",
-                 "Somebody has changed sor.migrations by hand: compare it with the files, and propose and approve them.");
+        mismatch(
+            m, "is not what was approved", "The event migration.approved says something else than its row.",
+            "Somebody has changed sor.migrations by hand: compare it with the files, and propose and approve them.");
 }
 
 int destructive_in(const Jsonb* findings, bool down) {
@@ -218,8 +218,9 @@ int destructive_in(const Jsonb* findings, bool down) {
 permission require_fit(const migration& m, bool down, bool out_of_order, bool half) {
     require_state(m, down, half);
     if (strcmp(m.checksum, review::checksum(m.up, m.down)) != 0)
-        mismatch(m, "is not what was proposed", "The texts in sor.migrations do not have its checksum.",
-                 "Somebody has changed sor.migrations by hand: compare it with the files, and propose and approve them.");
+        mismatch(
+            m, "is not what was proposed", "The texts in sor.migrations do not have its checksum.",
+            "Somebody has changed sor.migrations by hand: compare it with the files, and propose and approve them.");
     if (!out_of_order && m.progress == nullptr)
         require_order(m, down);
     if (is_forced())
@@ -230,7 +231,8 @@ permission require_fit(const migration& m, bool down, bool out_of_order, bool ha
         const review::summary now = review::summarize(m.up, m.down, m.name);
         if (strcmp(now.hash, m.review_hash) != 0)
             mismatch(m, "does something else than was approved",
-                     "The review reads otherwise now: what it changes is not what it was.",
+                     "The review reads otherwise now: what it changes is not what it was, or its names are others' for "
+                     "this login.",
                      "Read sor.review_migration again, and approve it again.");
         destructive = now.destructive[0];
     }

@@ -30,7 +30,7 @@ struct migration {
     const Jsonb* override; // null: approved without
     bool override_left[2]; // for the upgrade, for the downgrade
     bool was_applied;
-    bool rolled_back; // applied once, and not any more
+    bool rolled_back;      // applied once, and not any more
     const Jsonb* progress; // null: not half applied
 
     bool applied() const { return was_applied && !rolled_back; }
@@ -50,7 +50,7 @@ const migration& look(MemoryContext into, const text* version); // the same with
 // "name": …, "checksum": …, and from where the client comes: what each event about a migration begins with. The object
 // is left open.
 bridge::json_writer& describe(bridge::json_writer& payload, const migration& m);
-const char* login(); // whoever has logged in
+const char* login();          // whoever has logged in
 const char* client_address(); // null: a local socket
 
 // Whether the session is a superuser's that has the guard off.

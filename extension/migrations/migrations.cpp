@@ -43,11 +43,9 @@ void replace(const migration& m, const text* name, const char* checksum, const t
 
 void append_proposed(const migration& m, const char* replaces) {
     bridge::json_writer payload;
-    events::append_system("migration.proposed", describe(payload, m)
-                                                    .field("replaces", replaces)
-                                                    .field("reversible", m.down != nullptr)
-                                                    .end()
-                                                    .done());
+    events::append_system(
+        "migration.proposed",
+        describe(payload, m).field("replaces", replaces).field("reversible", m.down != nullptr).end().done());
 }
 
 bool same(const text* a, const char* b) {
@@ -174,8 +172,7 @@ SOR_FUNCTION(approve_migration) {
     const text* review = a.string_or_null(2);
     refuse_within_migration();
     if (GetUserId() != GetSessionUserId())
-        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-                        errmsg("a migration is approved with one's own login"),
+        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("a migration is approved with one's own login"),
                         errdetail("Login \"%s\" acts as role \"%s\".", login(), GetUserNameFromId(GetUserId(), false)),
                         errhint("RESET ROLE, and call sor.approve_migration as oneself.")));
     if (override != nullptr)
@@ -292,12 +289,11 @@ void require_one_transaction(const migration& m, bool down) {
     ListCell* cell;
     foreach (cell, steps_of(m.version, down, bridge::view(m.text_of(down))))
         if (const auto* s = static_cast<const step*>(lfirst(cell)); !s->transactional)
-            ereport(ERROR,
-                    (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-                     errmsg("the %s of migration %s has a statement that no transaction can hold",
-                            down ? "downgrade" : "upgrade", m.version),
-                     errdetail("Statement %d, line %d.", s->first, s->line),
-                     errhint("Let sor migrate %s run it, step by step.", down ? "rollback" : "apply")));
+            ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+                            errmsg("the %s of migration %s has a statement that no transaction can hold",
+                                   down ? "downgrade" : "upgrade", m.version),
+                            errdetail("Statement %d, line %d.", s->first, s->line),
+                            errhint("Let sor migrate %s run it, step by step.", down ? "rollback" : "apply")));
 }
 
 // Before anything of ours writes.
@@ -490,8 +486,8 @@ SOR_FUNCTION(run_migration_step) {
                           "Begin it with sor.begin_migration_step.");
     });
     const migration& m = *asked.p.m;
-    const List* statements = run(
-        {m.version, down, m.text_of(down), asked.s->first, asked.s->last, asked.p.permitted, first_writes});
+    const List* statements =
+        run({m.version, down, m.text_of(down), asked.s->first, asked.s->last, asked.p.permitted, first_writes});
     in_history([&](MemoryContext) { advance(asked, statements, sum_of(statements)); });
     add_rows(rows, statements, GetCurrentTimestamp());
     AtEOXact_GUC(true, level);
@@ -508,9 +504,9 @@ SOR_FUNCTION(begin_migration_step) {
     refuse_within_migration();
     disarm();
     if (GetCurrentTransactionNestLevel() > 1) // what is let through then would stay so when the record is rolled back
-        ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-                        errmsg("a migration's step cannot begin in a subtransaction"),
-                        errhint("Call sor.begin_migration_step outside of savepoints and exception blocks.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION), errmsg("a migration's step cannot begin in a subtransaction"),
+                 errhint("Call sor.begin_migration_step outside of savepoints and exception blocks.")));
     require_session_lock();
     step_asked asked = {};
     in_history([&](MemoryContext caller) {
@@ -644,12 +640,9 @@ SOR_FUNCTION(record_rehearsal) {
             {UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID});
         row.run(in(id), in(m.version), in(m.checksum), in(branch), in(login()), in(report));
         bridge::json_writer payload;
-        events::append_system("migration.rehearsed", describe(payload, m)
-                                                         .field("rehearsal", id)
-                                                         .field("branch", branch)
-                                                         .field("report", report)
-                                                         .end()
-                                                         .done());
+        events::append_system(
+            "migration.rehearsed",
+            describe(payload, m).field("rehearsal", id).field("branch", branch).field("report", report).end().done());
     });
     return UUIDPGetDatum(bridge::copy(id));
 }
@@ -659,9 +652,11 @@ SOR_FUNCTION(migration_status) {
     in_history([&](MemoryContext) {
         static bridge::statement list(
             "select m.version, m.name,"
-            "       case when m.progress is not null then case m.progress ->> 'direction' when 'down' then 'rolling_back'"
+            "       case when m.progress is not null then case m.progress ->> 'direction' when 'down' then "
+            "'rolling_back'"
             "                                             else 'applying' end"
-            "            when m.rolled_back_at is not null then 'rolled_back' when m.applied_at is not null then 'applied'"
+            "            when m.rolled_back_at is not null then 'rolled_back' when m.applied_at is not null then "
+            "'applied'"
             "            when m.approved_by is not null then 'approved' else 'proposed' end,"
             "       m.checksum, m.proposed_by, m.approved_by, m.applied_at, m.rolled_back_at,"
             "       exists (select from sor.rehearsals r where r.version = m.version and r.checksum = m.checksum),"

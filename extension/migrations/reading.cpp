@@ -92,9 +92,8 @@ bool reader::next(statement& into) {
     const char* begin = piece_ + raw->stmt_location;
     while (*begin != '\0' && (scanner_isspace(*begin) || *begin == ';'))
         ++begin;
-    size_t end = raw->stmt_len == 0
-                     ? strlen(begin)
-                     : static_cast<size_t>(piece_ + raw->stmt_location + raw->stmt_len - begin);
+    size_t end =
+        raw->stmt_len == 0 ? strlen(begin) : static_cast<size_t>(piece_ + raw->stmt_location + raw->stmt_len - begin);
     while (end > 0 && (scanner_isspace(begin[end - 1]) || begin[end - 1] == ';'))
         --end;
     char* copy = static_cast<char*>(MemoryContextAlloc(memory_, end + 1));
@@ -107,8 +106,8 @@ bool reader::next(statement& into) {
 namespace {
 
 [[noreturn]] void no_migration_may(const char* what, const char* hint) {
-    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("a migration cannot have %s", what),
-                    errhint("%s", hint)));
+    ereport(ERROR,
+            (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("a migration cannot have %s", what), errhint("%s", hint)));
     pg_unreachable();
 }
 

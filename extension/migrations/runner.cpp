@@ -68,8 +68,8 @@ permission current_permission() {
     if (permitted != permission::reviewed)
         return permitted;
     // The review has read the migration's own statements, and not what they run.
-    const bool own = is_running ? running.utility && bridge::utility_depth() == running.depth + 1
-                                : bridge::utility_depth() == 1;
+    const bool own =
+        is_running ? running.utility && bridge::utility_depth() == running.depth + 1 : bridge::utility_depth() == 1;
     return own ? permission::reviewed : permission::none;
 }
 
@@ -315,13 +315,12 @@ Oid role_of(const job& j) {
         return InvalidOid;
     const Oid role = get_role_oid(bridge::to_cstring(name), false);
     if (!bridge::may_become(GetUserId(), role))
-        ereport(ERROR,
-                (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-                 errmsg("role \"%s\" cannot become role \"%s\"", GetUserNameFromId(GetUserId(), false),
-                        GetUserNameFromId(role, false)),
-                 errdetail("The migration's header names it."),
-                 errhint("GRANT %s TO %s.", quote_identifier(GetUserNameFromId(role, false)),
-                         quote_identifier(GetUserNameFromId(GetUserId(), false)))));
+        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                        errmsg("role \"%s\" cannot become role \"%s\"", GetUserNameFromId(GetUserId(), false),
+                               GetUserNameFromId(role, false)),
+                        errdetail("The migration's header names it."),
+                        errhint("GRANT %s TO %s.", quote_identifier(GetUserNameFromId(role, false)),
+                                quote_identifier(GetUserNameFromId(GetUserId(), false)))));
     return role;
 }
 

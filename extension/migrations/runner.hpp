@@ -18,8 +18,8 @@ struct executed {
     const char* command; // the tag, as CREATE TABLE
     int64 microseconds;
     TimestampTz began;
-    List* locks;  // of lock_taken
-    bool looked;  // false: too many locks were held to look
+    List* locks; // of lock_taken
+    bool looked; // false: too many locks were held to look
 };
 
 struct job {

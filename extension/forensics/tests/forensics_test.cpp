@@ -111,6 +111,39 @@ TEST(narrative, of_administration_and_applications) {
     EXPECT_EQ(tell("expense.approved", {}), "Worker \"rec\" recorded expense.approved.");
 }
 
+TEST(narrative, of_migrations) {
+    const auto told = [](std::string_view verb, std::vector<field> more = {}) {
+        std::vector<field> payload = {{"version", "0007"}, {"name", "notes"}};
+        payload.insert(payload.end(), more.begin(), more.end());
+        happening e;
+        const std::string type = "migration." + std::string(verb);
+        e.type = type;
+        e.actor_kind = "user";
+        e.actor = "op";
+        e.payload = payload;
+        return narrative(e);
+    };
+    EXPECT_EQ(told("proposed"), "op proposed migration 0007 \"notes\".");
+    EXPECT_EQ(told("approved", {{"rehearsed", "true"}}), "op approved migration 0007 \"notes\".");
+    EXPECT_EQ(told("approved", {{"rehearsed", "false"}}),
+              "op approved migration 0007 \"notes\", which nobody had rehearsed.");
+    const std::vector<field> override = {{"override.branch", "b7"},
+                                         {"override.backup", "monday"},
+                                         {"override.reason", "asked for"},
+                                         {"forced", "false"}};
+    EXPECT_EQ(told("applied", override), "op applied migration 0007 \"notes\", with an override (branch b7, backup "
+                                         "monday, because: asked for).");
+    EXPECT_EQ(told("rolled_back", {{"forced", "true"}}), "op rolled back migration 0007 \"notes\", by force.");
+    EXPECT_EQ(told("rehearsed", {{"branch", "b7"}}), "op rehearsed migration 0007 \"notes\" on branch b7.");
+    EXPECT_EQ(told("failed", {{"direction", "down"}, {"error.message", "no lock"}}),
+              "op failed to roll back migration 0007 \"notes\": no lock.");
+    EXPECT_EQ(told("step_started", {{"direction", "up"}, {"step", "2"}, {"steps", "3"}}),
+              "op began step 2 of 3 of applying migration 0007 \"notes\".");
+    EXPECT_EQ(told("step_finished", {{"direction", "down"}, {"step", "1"}, {"steps", "3"}}),
+              "op finished step 1 of 3 of rolling back migration 0007 \"notes\".");
+    EXPECT_EQ(tell("migration.guard_bypassed", {}), "Worker \"rec\" recorded migration.guard_bypassed.");
+}
+
 TEST(narrative, cuts_a_long_reason_between_characters) {
     std::string reason;
     for (int i = 0; i < 300; ++i)

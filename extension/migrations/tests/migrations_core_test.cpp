@@ -15,9 +15,22 @@ std::string key(std::string_view version) {
 }
 
 TEST(sort_key, orders_versions_number_by_number) {
-    const std::vector<std::string> in_order = {"0",      "1",        "1.0",  "1.2",  "1.10", "002",
-                                               "9",      "9.9.9",    "0010", "10_1", "99",   "100",
-                                               "100-1",  "20240101", "20240101120000", std::string(100, '9')};
+    const std::vector<std::string> in_order = {"0",
+                                               "1",
+                                               "1.0",
+                                               "1.2",
+                                               "1.10",
+                                               "002",
+                                               "9",
+                                               "9.9.9",
+                                               "0010",
+                                               "10_1",
+                                               "99",
+                                               "100",
+                                               "100-1",
+                                               "20240101",
+                                               "20240101120000",
+                                               std::string(100, '9')};
     for (size_t i = 0; i < in_order.size(); ++i)
         for (size_t j = 0; j < in_order.size(); ++j)
             EXPECT_EQ(key(in_order[i]) < key(in_order[j]), i < j) << in_order[i] << " and " << in_order[j];
@@ -55,8 +68,9 @@ TEST(header_role, is_what_the_first_comments_say) {
 }
 
 TEST(header_role, is_not_in_other_lines) {
-    for (const char* none : {"", "--", "-- sor: role", "-- sor: role \n", "-- sor: roles a", "-- sor:rolea", "-- role a", "select 1; -- sor: role a",
-                             "select 1;\n-- sor: role a", "/* -- sor: role a */"})
+    for (const char* none :
+         {"", "--", "-- sor: role", "-- sor: role \n", "-- sor: roles a", "-- sor:rolea", "-- role a",
+          "select 1; -- sor: role a", "select 1;\n-- sor: role a", "/* -- sor: role a */"})
         EXPECT_EQ(header_role(none), "") << none;
 }
 
