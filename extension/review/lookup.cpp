@@ -566,6 +566,11 @@ type_change change_of_type(Oid relation, const char* column, const TypeName* to_
     return change_between(from, had, to, modifier);
 }
 
+bool type_is_known(const TypeName* type, const List* schemas) {
+    int32 modifier;
+    return OidIsValid(find_type(type, schemas, &modifier));
+}
+
 bool same_type(const TypeName* a, const TypeName* b, const List* schemas) {
     int32 modifier_a, modifier_b;
     const Oid type = find_type(a, schemas, &modifier_a);

@@ -51,6 +51,7 @@ enum class type_change { widens, rewrites, narrows };
 // What is not known of the column is assumed to be the widest that the new type is for.
 type_change change_of_type(Oid relation, const char* column, const TypeName* to, const List* schemas);
 
+bool type_is_known(const TypeName* type, const List* schemas);
 bool same_type(const TypeName* a, const TypeName* b, const List* schemas); // with its length and the like
 
 // Whether a default differs from row to row: a function in it is volatile, or not known.

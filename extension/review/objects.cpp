@@ -168,11 +168,30 @@ const char* dependants(const review& r, ObjectType type, Node* object) {
 
 } // namespace
 
+namespace {
+
+// Whether columns of tables that exist go with the migration's own type, or with the schema or extension that has it.
+bool takes_columns(const review& r, ObjectType type, Node* object) {
+    const creation* c = nullptr;
+    if (type == OBJECT_TYPE || type == OBJECT_DOMAIN) {
+        const name n = named(reinterpret_cast<TypeName*>(object)->names);
+        c = find(r, kind::type, n.schema, n.own);
+    } else if (type == OBJECT_SCHEMA) {
+        c = find(r, kind::schema, nullptr, strVal(object));
+    } else if (type == OBJECT_EXTENSION) {
+        return r.columns_of_unknown_type;
+    }
+    return c != nullptr && c->cascades;
+}
+
+} // namespace
+
 void drop(review& r, const DropStmt* s) {
     ListCell* cell;
     foreach (cell, s->objects) {
         auto* object = static_cast<Node*>(lfirst(cell));
         const int before = list_length(r.findings);
+        const bool takes = s->behavior == DROP_CASCADE && takes_columns(r, s->removeType, object);
         switch (s->removeType) {
         case OBJECT_TABLE:
         case OBJECT_FOREIGN_TABLE:
@@ -226,7 +245,7 @@ void drop(review& r, const DropStmt* s) {
             const rule which = static_cast<finding*>(list_nth(r.findings, i))->which;
             ours = ours && (which == rule::new_object || which == rule::undo_created);
         }
-        if (s->behavior == DROP_CASCADE && !ours)
+        if (s->behavior == DROP_CASCADE && (takes || !ours))
             add(r, rule::drop_cascade, shown(object), "", dependants(r, s->removeType, object));
     }
 }

@@ -212,7 +212,9 @@ creation* create(review& r, kind k, const char* schema, const char* name, const 
     if (!found)
         r.created = lappend(r.created, c);
     c->name = pstrdup(shown);
-    c->of = of;
+    c->of = of != nullptr || (k != kind::type && k != kind::routine_name)
+                ? of
+                : find_exactly(r, kind::schema, nullptr, schema, "");
     c->in_down = r.down;
     c->gone = c->not_valid = c->calls = c->harmless = c->cascades = c->is_domain = c->destroys = false;
     c->counts = counts;

@@ -74,14 +74,15 @@ struct review {
     List* enum_values;    // added in this migration to types that it does not create
     const char* lost;     // what the upgrade loses data of first; null: nothing
     bool down;
-    search_path path;         // where names without a schema are
-    search_path session_path; // the same after this transaction
-    bool in_block;            // between BEGIN and COMMIT
-    bool no_lock_timeout;     // it was switched off, and no statement that waits was met since
-    bool variables;           // what reads like a column may be a variable
-    bool conditional;         // in a block that may skip it, or that an error undoes
-    int transaction;          // counts up at each end of one
-    bool opaque;              // a statement of the downgrade may do anything
+    search_path path;             // where names without a schema are
+    search_path session_path;     // the same after this transaction
+    bool in_block;                // between BEGIN and COMMIT
+    bool no_lock_timeout;         // it was switched off, and no statement that waits was met since
+    bool columns_of_unknown_type; // of tables that exist: an extension's, perhaps one that the migration makes
+    bool variables;               // what reads like a column may be a variable
+    bool conditional;             // in a block that may skip it, or that an error undoes
+    int transaction;              // counts up at each end of one
+    bool opaque;                  // a statement of the downgrade may do anything
     int statement_no;
     int line;
     std::string_view text; // of the statement

@@ -302,8 +302,15 @@ void alter_column_type(review& r, const target& t, const AlterTableCmd* cmd) {
     const auto* def = reinterpret_cast<ColumnDef*>(cmd->def);
     type_change change = change_of_type(t.oid, cmd->name, def->typeName, r.path.schemas);
     const name type = named(def->typeName->names);
-    if (const creation* c = find(r, kind::type, type.schema, type.own)) // not the one that the catalog may have
+    if (creation* c = find(r, kind::type, type.schema, type.own)) { // not the one that the catalog may have
         change = c->is_domain ? type_change::narrows : type_change::rewrites;
+        c->cascades = true;
+        const char* schema = type.schema ? type.schema : creation_schema(r);
+        if (creation* of = schema ? find(r, kind::schema, nullptr, schema) : nullptr)
+            of->cascades = true;
+    } else if (!type_is_known(def->typeName, r.path.schemas)) {
+        r.columns_of_unknown_type = true;
+    }
     if (def->collClause != nullptr && change == type_change::widens)
         change = type_change::rewrites;  // its indexes
     Node* expression = def->raw_default; // USING

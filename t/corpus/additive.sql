@@ -742,3 +742,12 @@ BEGIN
     n := n + 1;
     INSERT INTO tags (id, label) VALUES (n, limit_name) ON CONFLICT DO NOTHING;
 END $$;
+
+-- == schema_with_all_that_is_in_it | safe | safe
+CREATE SCHEMA loyalty;
+CREATE TYPE loyalty.tier AS ENUM ('silver', 'gold');
+CREATE TABLE loyalty.members (id bigint PRIMARY KEY, tier loyalty.tier NOT NULL);
+CREATE FUNCTION loyalty.is_gold(loyalty.members) RETURNS boolean LANGUAGE sql STABLE AS $$ SELECT $1.tier = 'gold' $$;
+CREATE VIEW loyalty.gold AS SELECT id FROM loyalty.members m WHERE m.is_gold;
+-- down
+DROP SCHEMA loyalty CASCADE;

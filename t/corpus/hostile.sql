@@ -206,3 +206,21 @@ DO $$ DECLARE x int := lo_unlink(1); BEGIN NULL; END $$;
 
 -- == assignment_of_a_delete | opaque function-call
 DO $$ DECLARE x int; BEGIN x := (SELECT archive_expenses() IS NULL)::int; END $$;
+
+-- == own_type_with_columns_of_others | destructive change-column-type, drop-cascade
+CREATE TYPE mood AS ENUM ('x');
+ALTER TABLE expenses ALTER COLUMN note TYPE mood USING note::mood;
+DROP TYPE mood CASCADE;
+
+-- == own_schema_with_a_type | rewriting change-column-type | destructive drop-cascade
+CREATE SCHEMA kinds;
+CREATE TYPE kinds.mood AS ENUM ('x');
+ALTER TABLE expenses ALTER COLUMN note TYPE kinds.mood USING note::kinds.mood;
+-- down
+DROP SCHEMA kinds CASCADE;
+
+-- == extension_with_columns_of_others | rewriting change-column-type | destructive drop-cascade
+CREATE EXTENSION citext;
+ALTER TABLE users ALTER COLUMN email TYPE citext;
+-- down
+DROP EXTENSION citext CASCADE;
