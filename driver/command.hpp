@@ -53,6 +53,7 @@ void declare_mcp(CLI::App& app, common_options& common, chosen_command& chosen);
 void declare_report(CLI::App& app, common_options& common, chosen_command& chosen);
 void declare_purge(CLI::App& app, common_options& common, chosen_command& chosen);
 void declare_preflight(CLI::App& app, common_options& common, chosen_command& chosen);
+void declare_migrate(CLI::App& app, common_options& common, chosen_command& chosen);
 void declare_doctor(CLI::App& app, common_options& common, chosen_command& chosen);
 
 } // namespace sor

@@ -38,7 +38,8 @@ logger::logger(std::string command, bool verbose, bool json)
 
 void logger::error(const failure& failure) {
     const auto* database = dynamic_cast<const db::sql_error*>(&failure);
-    write("error", failure.message(), failure.detail(), failure.hint(), database ? database->sqlstate() : "");
+    write("error", failure.message(), failure.detail(), failure.hint(), database ? database->sqlstate() : "",
+          database ? database->context() : "");
 }
 
 void logger::error(std::string_view message, std::string_view detail, std::string_view hint) {
@@ -75,7 +76,7 @@ void logger::progress(std::string_view text) {
 }
 
 void logger::write(std::string_view level, std::string_view message, std::string_view detail, std::string_view hint,
-                   std::string_view sqlstate) {
+                   std::string_view sqlstate, std::string_view context) {
     progress({});
     if (json_) {
         nlohmann::ordered_json entry{
@@ -86,6 +87,8 @@ void logger::write(std::string_view level, std::string_view message, std::string
             entry["detail"] = detail;
         if (!hint.empty())
             entry["hint"] = hint;
+        if (!context.empty())
+            entry["context"] = context;
         put(dump(entry));
         return;
     }
@@ -103,6 +106,8 @@ void logger::write(std::string_view level, std::string_view message, std::string
         text += "DETAIL: " + std::string(detail) + "\n";
     if (!hint.empty())
         text += "HINT: " + std::string(hint) + "\n";
+    if (!context.empty())
+        text += "CONTEXT: " + std::string(context) + "\n";
     put(text);
 }
 

@@ -27,7 +27,7 @@ public:
 
 private:
     void write(std::string_view level, std::string_view message, std::string_view detail, std::string_view hint,
-               std::string_view sqlstate = {});
+               std::string_view sqlstate = {}, std::string_view context = {});
 
     std::string command_;
     bool verbose_, json_, terminal_;

@@ -8,6 +8,15 @@
 
 namespace {
 
+// The command that the arguments chose, as it was written: `report`, `migrate apply`.
+std::string command_of(const CLI::App& app) {
+    const auto chosen = app.get_subcommands();
+    if (chosen.empty())
+        return {};
+    const auto inner = command_of(*chosen.front());
+    return chosen.front()->get_name() + (inner.empty() ? "" : " " + inner);
+}
+
 int run(int argc, char** argv) {
     using namespace sor;
     CLI::App app(
@@ -26,26 +35,30 @@ int run(int argc, char** argv) {
     declare_report(app, common, chosen);
     declare_purge(app, common, chosen);
     declare_preflight(app, common, chosen);
+    declare_migrate(app, common, chosen);
     declare_doctor(app, common, chosen);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
         if (error.get_exit_code() == 0)
             return app.exit(error);
-        const auto chosen_commands = app.get_subcommands();
-        const auto command = chosen_commands.empty() ? std::string() : " " + chosen_commands.front()->get_name();
+        auto command = command_of(app);
         std::string message = error.what();
-        if (command.empty() && argc > 1 && argv[1][0] != '-')
-            message = "unknown command \"" + std::string(argv[1]) + "\"";
+        const int next = command.empty() ? 1 : command == "migrate" ? 2 : 0;
+        if (next != 0 && argc > next && argv[next][0] != '-')
+            message = "unknown command \"" + std::string(argv[next]) + "\"";
+        if (!command.empty())
+            command.insert(0, " ");
         std::fprintf(stderr, "sor%s: error: %s\nHINT: sor%s --help says what it takes.\n", command.c_str(),
                      message.c_str(), command.c_str());
         return static_cast<int>(exit_status::usage);
     }
-    logger log(app.get_subcommands().front()->get_name(), common.verbose, common.log_format == "json");
+    const auto command = command_of(app);
+    logger log(command, common.verbose, common.log_format == "json");
     try {
         stop::install();
         const auto settings = read_settings(common.settings_path);
-        command_context context{app.get_subcommands().front()->get_name(), common, settings, log};
+        command_context context{command, common, settings, log};
         auto code = chosen(context);
         if (std::fflush(stdout) != 0) {
             log.error("could not write the result");

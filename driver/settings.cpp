@@ -155,6 +155,24 @@ mcp_settings read_mcp(const reader& reader, const toml::table& table) {
     return mcp;
 }
 
+migrate_settings read_migrate(const reader& reader, const toml::table& table) {
+    reader.only(table, {"directory", "rehearsal"});
+    migrate_settings migrate;
+    migrate.directory = reader.text(table, "directory", migrate.directory);
+    if (const auto* node = table.get("rehearsal")) {
+        const auto& rehearsal = reader.table(*node, "rehearsal");
+        reader.only(rehearsal, {"dbname", "copy_megabytes", "clone_command", "drop_command", "check_command"});
+        migrate.rehearsal_dbname = reader.text(rehearsal, "dbname", {});
+        migrate.copy_megabytes = reader.number(rehearsal, "copy_megabytes", migrate.copy_megabytes, 0, 1 << 20);
+        migrate.clone_command = reader.text(rehearsal, "clone_command", {});
+        migrate.drop_command = reader.text(rehearsal, "drop_command", {});
+        migrate.check_command = reader.text(rehearsal, "check_command", {});
+        if (migrate.clone_command.empty() != migrate.drop_command.empty())
+            reader.refuse(rehearsal, "\"clone_command\" and \"drop_command\" go together");
+    }
+    return migrate;
+}
+
 } // namespace
 
 driver_settings parse_settings(std::string_view text, const std::string& name) {
@@ -166,9 +184,11 @@ driver_settings parse_settings(std::string_view text, const std::string& name) {
         reader.refuse(error.source(), std::string(error.description()), "The file is TOML: https://toml.io.");
     }
     driver_settings settings;
-    reader.only(root, {"destinations", "load", "mcp"});
+    reader.only(root, {"destinations", "load", "mcp", "migrate"});
     if (const auto* node = root.get("mcp"))
         settings.mcp = read_mcp(reader, reader.table(*node, "mcp"));
+    if (const auto* node = root.get("migrate"))
+        settings.migrate = read_migrate(reader, reader.table(*node, "migrate"));
     if (const auto* node = root.get("destinations"))
         for (const auto& [key, entry] : reader.table(*node, "destinations")) {
             const std::string destination(key.str());

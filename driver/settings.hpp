@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -47,9 +48,20 @@ struct mcp_settings {
     std::vector<mcp_peer> peers;
 };
 
+// [migrate] and [migrate.rehearsal]
+struct migrate_settings {
+    std::string directory = "migrations";
+    std::string rehearsal_dbname;        // CONNINFO of a superuser of the live database; the command's own unless given
+    std::int64_t copy_megabytes = 100;   // of rows of the touched tables that a rehearsal copies
+    std::string clone_command;           // makes the branch instead: prints its CONNINFO, $SOR_BRANCH is its name
+    std::string drop_command;            // and removes it
+    std::string check_command;           // on the branch after the upgrade; fails by its exit status
+};
+
 struct driver_settings {
     std::map<std::string, destination_settings> destinations;
     mcp_settings mcp;
+    migrate_settings migrate;
     std::vector<std::pair<std::string, std::string>> tenant_aliases; // [load.tenant_aliases]: as in the file = tenant
 };
 

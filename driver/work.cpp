@@ -154,7 +154,7 @@ private:
             return result;
         const auto parsed = json::parse(error.empty() ? "{}" : error);
         throw db::sql_error(string_member(parsed, "sqlstate"), what, string_member(parsed, "message") + with_detail(parsed),
-                            string_member(parsed, "hint"), std::source_location::current());
+                            string_member(parsed, "hint"), {}, std::source_location::current());
     }
 
     struct call_group {
@@ -330,7 +330,7 @@ private:
                                                                                  : "a call for an item failed",
                                          "Item \"" + item.id + "\" of tenant \"" + tenant_.name +
                                              "\" goes back to the queue: " + message + with_detail(error),
-                                         string_member(error, "hint"), std::source_location::current()));
+                                         string_member(error, "hint"), {}, std::source_location::current()));
         returned.push_back({&item, sqlstate + ": " + message});
     }
 

@@ -309,6 +309,251 @@ std::vector<found_message> find_messages(connection& connection, const std::stri
                             result.text(row, 4), result.text(row, 5), result.text(row, 6), result.text(row, 7),
                             result.integer(row, 8)});
     return messages;
+std::vector<finding> review_migration(connection& connection, const std::string& up,
+                                      const std::optional<std::string>& down) {
+    const auto result = connection.query("select statement_no, line, direction, severity, rule, detail, safer "
+                                         "from sor.review_migration($1::text, $2::text)",
+                                         {up, down});
+    std::vector<finding> findings;
+    for (int row = 0; row < result.rows(); ++row)
+        findings.push_back({static_cast<int>(result.integer(row, 0)),
+                            result.is_null(row, 1) ? 0 : static_cast<int>(result.integer(row, 1)), result.text(row, 2),
+                            result.text(row, 3), result.text(row, 4), result.text(row, 5), result.optional(row, 6)});
+    return findings;
+}
+
+std::string review_hash(connection& connection, const std::string& up, const std::optional<std::string>& down) {
+    return connection.query("select sor.review_hash($1::text, $2::text)", {up, down}).text(0, 0);
+}
+
+std::string migration_checksum(connection& connection, const std::string& up, const std::optional<std::string>& down) {
+    return connection.query("select sor.migration_checksum($1::text, $2::text)", {up, down}).text(0, 0);
+}
+
+std::string propose_migration(connection& connection, const std::string& version, const std::string& name,
+                              const std::string& up, const std::optional<std::string>& down) {
+    return connection
+        .query("select sor.propose_migration($1::text, $2::text, $3::text, $4::text)", {version, name, up, down})
+        .text(0, 0);
+}
+
+void approve_migration(connection& connection, const std::string& version, const std::optional<std::string>& override_,
+                       const std::optional<std::string>& review) {
+    connection.query("select sor.approve_migration($1::text, $2::jsonb, $3::text)", {version, override_, review});
+}
+
+std::vector<migration_state> migration_status(connection& connection) {
+    const auto result = connection.query(
+        "select version, name, state, checksum, proposed_by, approved_by, applied_at, "
+        "rolled_back_at, rehearsed, detail, fingerprint, extract(epoch from changed_at)::numeric(20, 6) "
+        "from sor.migration_status()",
+        {});
+    std::vector<migration_state> states;
+    for (int row = 0; row < result.rows(); ++row)
+        states.push_back({result.text(row, 0), result.text(row, 1), result.text(row, 2), result.text(row, 3),
+                          result.text(row, 4), result.text(row, 5), result.text(row, 6), result.text(row, 7),
+                          result.boolean(row, 8), result.text(row, 9), result.optional(row, 10), result.text(row, 11)});
+    return states;
+}
+
+const char* name_of(direction direction) {
+    return direction == direction::up ? "up" : "down";
+}
+
+namespace {
+
+std::string interval(std::chrono::milliseconds duration) {
+    return std::to_string(duration.count()) + " ms";
+}
+
+const char* boolean(bool value) {
+    return value ? "true" : "false";
+}
+
+std::vector<ran_statement> ran_statements(const query_result& result) {
+    std::vector<ran_statement> statements;
+    for (int row = 0; row < result.rows(); ++row)
+        statements.push_back({static_cast<int>(result.integer(row, 0)), static_cast<int>(result.integer(row, 1)),
+                              result.text(row, 2), std::stod(result.text(row, 3)),
+                              result.is_null(row, 4) ? "null" : result.text(row, 4)});
+    return statements;
+}
+
+} // namespace
+
+std::vector<ran_statement> run_migration(connection& connection, const std::string& version, direction direction,
+                                         const run_options& options) {
+    return ran_statements(connection.query(
+        direction == direction::up ? "select statement_no, line, command, extract(epoch from duration) * 1000, locks "
+                                     "from sor.apply_migration($1::text, $2::boolean, $3::interval)"
+                                   : "select statement_no, line, command, extract(epoch from duration) * 1000, locks "
+                                     "from sor.rollback_migration($1::text, $2::boolean, $3::interval)",
+        {version, boolean(options.out_of_order), interval(options.lock_timeout)}));
+}
+
+std::vector<migration_step> migration_steps(connection& connection, const std::string& version, direction direction) {
+    const auto result = connection.query("select step, transactional, first_statement, last_statement, line, done "
+                                         "from sor.migration_steps($1::text, $2::text)",
+                                         {version, name_of(direction)});
+    std::vector<migration_step> steps;
+    for (int row = 0; row < result.rows(); ++row)
+        steps.push_back({static_cast<int>(result.integer(row, 0)), result.boolean(row, 1),
+                         static_cast<int>(result.integer(row, 2)), static_cast<int>(result.integer(row, 3)),
+                         static_cast<int>(result.integer(row, 4)), result.boolean(row, 5)});
+    return steps;
+}
+
+bool lock_migrations(connection& connection) {
+    return connection.query("select sor.lock_migrations()", {}).boolean(0, 0);
+}
+
+void unlock_migrations(connection& connection) {
+    connection.query("select sor.unlock_migrations()", {});
+}
+
+std::vector<ran_statement> run_migration_step(connection& connection, const std::string& version, direction direction,
+                                              int step, const run_options& options) {
+    return ran_statements(
+        connection.query("select statement_no, line, command, extract(epoch from duration) * 1000, locks "
+                         "from sor.run_migration_step($1::text, $2::text, $3::int, $4::boolean, $5::interval)",
+                         {version, name_of(direction), std::to_string(step), boolean(options.out_of_order),
+                          interval(options.lock_timeout)}));
+}
+
+statements_to_run begin_migration_step(connection& connection, const std::string& version, direction direction,
+                                       int step, bool out_of_order) {
+    const auto result = connection.query("select to_json(cleanup), statement "
+                                         "from sor.begin_migration_step($1::text, $2::text, $3::int, $4::boolean)",
+                                         {version, name_of(direction), std::to_string(step), boolean(out_of_order)});
+    return {result.is_null(0, 0) ? std::vector<std::string>()
+                                 : nlohmann::json::parse(result.view(0, 0)).get<std::vector<std::string>>(),
+            result.optional(0, 1)};
+}
+
+void finish_migration_step(connection& connection, const std::string& version, direction direction, int step,
+                           const std::optional<double>& milliseconds) {
+    connection.query("select sor.finish_migration_step($1::text, $2::text, $3::int, $4::interval)",
+                     {version, name_of(direction), std::to_string(step),
+                      milliseconds ? std::optional(std::to_string(*milliseconds) + " ms") : std::nullopt});
+}
+
+void migration_failed(connection& connection, const std::string& version, direction direction,
+                      const std::string& error) {
+    connection.query("select sor.migration_failed($1::text, $2::text, $3::jsonb)",
+                     {version, name_of(direction), error});
+}
+
+void record_rehearsal(connection& connection, const std::string& version, const std::string& checksum,
+                      const std::string& branch, const std::string& report) {
+    connection.query("select sor.record_rehearsal($1::text, $2::text, $3::text, $4::jsonb)",
+                     {version, checksum, branch, report});
+}
+
+std::string schema_fingerprint(connection& connection) {
+    return connection.query("select sor.schema_fingerprint()", {}).text(0, 0);
+}
+
+std::vector<schema_object> schema_objects(connection& connection) {
+    const auto result =
+        connection.query("select object, definition from sor.schema_objects() order by object collate \"C\"", {});
+    std::vector<schema_object> objects;
+    for (int row = 0; row < result.rows(); ++row)
+        objects.push_back({result.text(row, 0), result.text(row, 1)});
+    return objects;
+}
+
+digest table_digest(connection& connection, const std::string& table) {
+    const auto result = connection.query("select row_count, digest from sor.table_digest($1::regclass)", {table});
+    return {result.integer(0, 0), result.text(0, 1)};
+}
+
+void execute_verbatim(connection& connection, const std::string& statement) {
+    connection.query(statement.c_str(), {});
+}
+
+std::string search_path(connection& connection) {
+    return connection.query("show search_path", {}).text(0, 0);
+}
+
+std::vector<table_size> table_sizes(connection& connection) {
+    const auto result = connection.query(
+        "select format('%I.%I', n.nspname, c.relname), n.nspname, c.relname, pg_table_size(c.oid), "
+        "  to_json(array(select format('%I.%I', rn.nspname, r.relname) "
+        "    from (select confrelid from pg_constraint where conrelid = c.oid and contype = 'f' "
+        "          union select inhrelid from pg_inherits where inhparent = c.oid) needed (relid) "
+        "    join pg_class r on r.oid = needed.relid join pg_namespace rn on rn.oid = r.relnamespace)), "
+        "  n.nspname = 'sor' and exists (select from pg_attribute a where a.attrelid = c.oid "
+        "    and a.attname = 'tenant_id' and not a.attisdropped) "
+        "from pg_class c join pg_namespace n on n.oid = c.relnamespace "
+        "where c.relkind in ('r', 'p') and c.relpersistence <> 't' "
+        "and n.nspname <> all (array['pg_catalog', 'information_schema', 'pg_toast']) order by 1",
+        {});
+    std::vector<table_size> tables;
+    for (int row = 0; row < result.rows(); ++row)
+        tables.push_back({result.text(row, 0), result.text(row, 1), result.text(row, 2), result.integer(row, 3),
+                          nlohmann::json::parse(result.view(row, 4)).get<std::vector<std::string>>(),
+                          result.boolean(row, 5)});
+    return tables;
+}
+
+// The lock is an advisory one of the live database, on the name.
+void create_branch(connection& connection, const std::string& branch) {
+    connection.query("select pg_advisory_lock(hashtextextended($1::text, 0))", {branch});
+    const auto statement =
+        connection
+            .query("select format('create database %I template template0 encoding %L lc_collate %L lc_ctype %L', "
+                   "$1::text, pg_encoding_to_char(encoding), datcollate, datctype) || "
+                   "case datlocprovider when 'i' then format(' locale_provider icu icu_locale %L', locale) "
+                   "when 'b' then format(' locale_provider builtin builtin_locale %L', locale) else '' end "
+                   "from pg_database d, coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale') locale "
+                   "where datname = current_database()",
+                   {branch})
+            .text(0, 0);
+    execute_verbatim(connection, statement);
+    // what a session of the live database begins with; without the libraries, since they are not what is rehearsed
+    const auto settings = connection.query(
+        "select format('alter database %I set %I = %s', $1::text, name, "
+        "  case when lower(name) in ('search_path', 'temp_tablespaces') then value else quote_literal(value) end) "
+        "from pg_db_role_setting s, unnest(s.setconfig) setting, split_part(setting, '=', 1) name, "
+        "  substr(setting, strpos(setting, '=') + 1) value "
+        "where s.setrole = 0 and s.setdatabase = (select oid from pg_database where datname = current_database()) "
+        "and name not like '%preload_libraries'",
+        {branch});
+    for (int row = 0; row < settings.rows(); ++row)
+        execute_verbatim(connection, settings.text(row, 0));
+}
+
+void drop_branch(connection& connection, const std::string& branch) {
+    execute_verbatim(
+        connection,
+        connection.query("select format('drop database if exists %I with (force)', $1::text)", {branch}).text(0, 0));
+    connection.query("select pg_advisory_unlock(hashtextextended($1::text, 0))", {branch});
+}
+
+std::vector<std::string> branches_left_behind(connection& connection) {
+    const auto result =
+        connection.query("select datname from pg_database where datname like 'sor\\_rehearsal\\_%' and not exists "
+                         "(select from pg_locks l, hashtextextended(datname, 0) h (hash) where l.locktype = 'advisory' "
+                         "and l.objsubid = 1 "
+                         " and l.database = (select oid from pg_database where datname = current_database()) "
+                         " and (l.classid::bigint << 32 | l.objid::bigint) = hash) order by datname",
+                         {});
+    std::vector<std::string> names;
+    for (int row = 0; row < result.rows(); ++row)
+        names.push_back(result.text(row, 0));
+    return names;
+}
+
+std::vector<unfinished_object> unfinished_objects(connection& connection) {
+    const auto result = connection.query(
+        "select true, indexrelid::regclass::text from pg_index where not indisvalid union all "
+        "select false, format('%I on %s', conname, conrelid::regclass) from pg_constraint where not convalidated "
+        "order by 1, 2",
+        {});
+    std::vector<unfinished_object> objects;
+    for (int row = 0; row < result.rows(); ++row)
+        objects.push_back({result.boolean(row, 0), result.text(row, 1)});
+    return objects;
 }
 
 } // namespace sor::db

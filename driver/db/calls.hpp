@@ -184,4 +184,106 @@ struct found_message {
 std::vector<found_message> find_messages(connection&, const std::string& tenant_id,
                                          const std::optional<std::string>& status, int max);
 
+// Migrations. Versions, texts and hashes are the database's; a text that is none is null there.
+struct finding {
+    int statement_no = 0; // 0: the migration as a whole
+    int line = 0;
+    std::string direction, severity, rule, detail;
+    std::optional<std::string> safer;
+};
+std::vector<finding> review_migration(connection&, const std::string& up, const std::optional<std::string>& down);
+std::string review_hash(connection&, const std::string& up, const std::optional<std::string>& down);
+std::string migration_checksum(connection&, const std::string& up, const std::optional<std::string>& down);
+// The checksum.
+std::string propose_migration(connection&, const std::string& version, const std::string& name, const std::string& up,
+                              const std::optional<std::string>& down);
+// The override is a JSON object; none approves what is not destructive.
+void approve_migration(connection&, const std::string& version, const std::optional<std::string>& override_,
+                       const std::optional<std::string>& review);
+
+struct migration_state {
+    std::string version, name, state, checksum, proposed_by, approved_by, applied_at, rolled_back_at;
+    bool rehearsed = false;
+    std::string detail;
+    std::optional<std::string> fingerprint; // of the schema, when it was last applied or rolled back
+    std::string changed_at;                 // when that was; as text that sorts
+};
+std::vector<migration_state> migration_status(connection&);
+
+enum class direction { up, down };
+const char* name_of(direction);
+// How a migration is run: all of it in one transaction unless out of order was asked for, or a lock is not to be had.
+struct run_options {
+    bool out_of_order = false;
+    std::chrono::milliseconds lock_timeout{3000};
+};
+struct ran_statement {
+    int statement_no = 0, line = 0;
+    std::string command;
+    double milliseconds = 0;
+    std::string locks; // JSON: [{relation, mode, held_ms}], or null
+};
+std::vector<ran_statement> run_migration(connection&, const std::string& version, direction, const run_options&);
+
+// One that has statements which no transaction can hold, step by step, under the session's lock.
+struct migration_step {
+    int step = 0;
+    bool transactional = true;
+    int first_statement = 0, last_statement = 0, line = 0;
+    bool done = false;
+};
+std::vector<migration_step> migration_steps(connection&, const std::string& version, direction);
+bool lock_migrations(connection&);
+void unlock_migrations(connection&);
+std::vector<ran_statement> run_migration_step(connection&, const std::string& version, direction, int step,
+                                              const run_options&);
+// What is to be executed at top level, one after the other; the last is the migration's own statement.
+struct statements_to_run {
+    std::vector<std::string> cleanup;
+    std::optional<std::string> statement;
+};
+statements_to_run begin_migration_step(connection&, const std::string& version, direction, int step, bool out_of_order);
+void finish_migration_step(connection&, const std::string& version, direction, int step,
+                           const std::optional<double>& milliseconds);
+void migration_failed(connection&, const std::string& version, direction, const std::string& error);
+void record_rehearsal(connection&, const std::string& version, const std::string& checksum, const std::string& branch,
+                      const std::string& report);
+
+std::string schema_fingerprint(connection&);
+struct schema_object {
+    std::string object, definition;
+};
+std::vector<schema_object> schema_objects(connection&); // ordered by object
+struct digest {
+    std::int64_t rows = 0;
+    std::string value;
+};
+digest table_digest(connection&, const std::string& table);
+
+// What runs in no function: the only statements of the driver that are not calls of sor's functions. A step's statement
+// goes out as the database returned it.
+void execute_verbatim(connection&, const std::string& statement);
+
+// A rehearsal's branch, on a superuser's connection to the live database.
+std::string search_path(connection&);
+struct table_size {
+    std::string table; // as SQL writes it, with its schema
+    std::string schema, name;
+    std::int64_t bytes = 0;
+    std::vector<std::string> needs; // those whose rows its rows cannot do without: referenced ones, partitions
+    bool is_history = false;        // of sor's own, and a tenant's: no branch needs it
+};
+std::vector<table_size> table_sizes(connection&);
+// Named so that a later one can tell that it was left behind: until `connection` ends the name is held.
+void create_branch(connection&, const std::string& branch);
+void drop_branch(connection&, const std::string& branch);
+// Branches that no session holds: what made them was killed.
+std::vector<std::string> branches_left_behind(connection&);
+// Indexes that are invalid and constraints that are not validated, one name each.
+struct unfinished_object {
+    bool is_index = false;
+    std::string name;
+};
+std::vector<unfinished_object> unfinished_objects(connection&);
+
 } // namespace sor::db

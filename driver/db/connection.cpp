@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <poll.h>
 #include <sys/socket.h>
+#include "stop.hpp"
 
 namespace sor::db {
 namespace {
@@ -38,9 +39,9 @@ std::string hint_of(std::string_view sqlstate, std::string hint) {
 } // namespace
 
 sql_error::sql_error(std::string sqlstate, std::string message, std::string detail, std::string hint,
-                     std::source_location where)
+                     std::string context, std::source_location where)
     : failure(exit_code(sqlstate), std::move(message), std::move(detail), hint_of(sqlstate, std::move(hint))),
-      sqlstate_(std::move(sqlstate)), where_(where) {}
+      sqlstate_(std::move(sqlstate)), context_(std::move(context)), where_(where) {}
 
 exit_status exit_code(std::string_view sqlstate) {
     if (sqlstate == "SR006" || sqlstate == "SR007" || sqlstate == "SR012" || sqlstate == "55P03")
@@ -77,7 +78,7 @@ sql_parameter query_result::optional(int row, int column) const {
     return text(row, column);
 }
 
-connection::connection(const std::string& conninfo, const std::string& application_name)
+connection::connection(const std::string& conninfo, const std::string& application_name, const std::string& database)
     : connection_(nullptr, &PQfinish) {
     // Later entries win, and a connection string in dbname counts as standing where dbname stands.
     std::vector<const char*> keys{"application_name"}, values{application_name.c_str()};
@@ -89,18 +90,79 @@ connection::connection(const std::string& conninfo, const std::string& applicati
         keys.push_back("dbname");
         values.push_back(conninfo.c_str());
     }
+    if (!database.empty()) {
+        keys.push_back("dbname");
+        values.push_back(database.c_str());
+    }
     keys.push_back("client_encoding");
     values.push_back("UTF8");
-    keys.push_back(nullptr);
-    values.push_back(nullptr);
-    connection_.reset(PQconnectdbParams(keys.data(), values.data(), 1));
+    open(keys, values);
+}
+
+connection::connection(const connection& like, const std::vector<std::pair<std::string, std::string>>& different)
+    : connection_(nullptr, &PQfinish) {
+    const auto made_with = like.parameters();
+    std::vector<const char*> keys, values;
+    for (const auto* parameters : {&made_with, &different}) // later entries win
+        for (const auto& [key, value] : *parameters) {
+            keys.push_back(key.c_str());
+            values.push_back(value.c_str());
+        }
+    open(keys, values);
+}
+
+void connection::open(const std::vector<const char*>& keys, const std::vector<const char*>& values) {
+    auto ended_keys = keys, ended_values = values;
+    ended_keys.push_back(nullptr);
+    ended_values.push_back(nullptr);
+    connection_.reset(PQconnectdbParams(ended_keys.data(), ended_values.data(), 1));
     if (PQstatus(connection_.get()) != CONNECTION_OK) {
         const auto message = trimmed(PQerrorMessage(connection_.get()));
-        throw sql_error("08001", "could not connect to the database", message, {}, std::source_location::current());
+        throw sql_error("08001", "could not connect to the database", message, {}, {}, std::source_location::current());
     }
     // Notices of the server are for its log; standard error is for what the caller must act on.
     PQsetNoticeProcessor(
         connection_.get(), [](void*, const char*) {}, nullptr);
+}
+
+void connection::on_warning(warning_handler handler) {
+    on_warning_ = std::make_unique<warning_handler>(std::move(handler));
+    PQsetNoticeReceiver(
+        connection_.get(),
+        [](void* handed, const PGresult* notice) {
+            if (const char* severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+                severity && std::string_view(severity) == "WARNING")
+                (*static_cast<warning_handler*>(handed))(field(notice, PG_DIAG_MESSAGE_PRIMARY),
+                                                         field(notice, PG_DIAG_MESSAGE_DETAIL),
+                                                         field(notice, PG_DIAG_MESSAGE_HINT));
+        },
+        on_warning_.get());
+}
+
+std::vector<std::pair<std::string, std::string>>
+environment_of(const std::vector<std::pair<std::string, std::string>>& parameters) {
+    const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> known(PQconndefaults(), &PQconninfoFree);
+    std::vector<std::pair<std::string, std::string>> variables;
+    for (const auto& [key, value] : parameters)
+        for (const auto* option = known.get(); option && option->keyword; ++option)
+            if (key == option->keyword && option->envvar)
+                variables.emplace_back(option->envvar, value);
+    return variables;
+}
+
+std::vector<std::pair<std::string, std::string>> connection::parameters() const {
+    const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> options(PQconninfo(connection_.get()),
+                                                                               &PQconninfoFree);
+    std::vector<std::pair<std::string, std::string>> set;
+    for (const auto* option = options.get(); option && option->keyword; ++option)
+        if (option->val && *option->val)
+            if (const std::string_view key = option->keyword;
+                key != "password" && key != "service" && key != "servicefile")
+                set.emplace_back(option->keyword, option->val);
+    // wherever it came from: a password file has it for this database alone
+    if (const char* password = PQpass(connection_.get()); password && *password)
+        set.emplace_back("password", password);
+    return set;
 }
 
 query_result connection::query(const char* sql, const sql_parameters& parameters, std::source_location where) {
@@ -121,13 +183,22 @@ void connection::send(const char* sql, const sql_parameters& parameters, std::so
 
 query_result connection::receive(std::source_location where) {
     in_flight_ = false;
+    if (ends_on_stop_)
+        wait_or_stop();
     PGresult* first = PQgetResult(connection_.get());
     if (!first)
         broken(where);
-    query_result result(first);
-    // The protocol ends a statement with a null result; nothing may be sent before that was read.
-    while (PGresult* extra = PQgetResult(connection_.get()))
-        PQclear(extra);
+    query_result result(first), failed(nullptr);
+    // The protocol ends a statement with a null result; nothing may be sent before that was read. Before it comes the
+    // error of a commit that failed after the rows.
+    while (PGresult* extra = PQgetResult(connection_.get())) {
+        const bool is_error = PQresultStatus(extra) == PGRES_FATAL_ERROR;
+        query_result read(extra);
+        if (is_error) {
+            failed = std::move(read);
+            first = extra;
+        }
+    }
     const auto status = PQresultStatus(first);
     if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
         return result;
@@ -135,7 +206,23 @@ query_result connection::receive(std::source_location where) {
     if (sqlstate.empty())
         broken(where);
     throw sql_error(std::move(sqlstate), field(first, PG_DIAG_MESSAGE_PRIMARY), field(first, PG_DIAG_MESSAGE_DETAIL),
-                    field(first, PG_DIAG_MESSAGE_HINT), where);
+                    field(first, PG_DIAG_MESSAGE_HINT), field(first, PG_DIAG_CONTEXT), where);
+}
+
+void connection::wait_or_stop() {
+    bool asked = false;
+    while (PQisBusy(connection_.get())) {
+        pollfd entries[] = {{PQsocket(connection_.get()), POLLIN, 0}, {asked ? -1 : stop::descriptor(), POLLIN, 0}};
+        if (poll(entries, 2, -1) < 0)
+            continue;
+        if (!asked && entries[1].revents != 0) {
+            asked = true;
+            char refusal[256];
+            PQcancel(stopper().get(), refusal, sizeof refusal); // where it fails the statement goes on to its end
+        }
+        if (entries[0].revents != 0 && !PQconsumeInput(connection_.get()))
+            return;
+    }
 }
 
 bool connection::answered_within(std::chrono::milliseconds duration) {
@@ -156,7 +243,7 @@ void connection::abandon() {
 }
 
 void connection::broken(std::source_location where) {
-    throw sql_error("08006", "the connection to the database broke", trimmed(PQerrorMessage(connection_.get())), {},
+    throw sql_error("08006", "the connection to the database broke", trimmed(PQerrorMessage(connection_.get())), {}, {},
                     where);
 }
 

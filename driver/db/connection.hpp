@@ -1,6 +1,7 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <optional>
@@ -16,16 +17,18 @@ namespace sor::db {
 // An error of the server or of the connection to it.
 class sql_error : public failure {
 public:
-    sql_error(std::string sqlstate, std::string message, std::string detail, std::string hint,
+    sql_error(std::string sqlstate, std::string message, std::string detail, std::string hint, std::string context,
               std::source_location where);
 
     // Five characters; 08006 when the connection itself broke.
     const std::string& sqlstate() const { return sqlstate_; }
+    // Where the server was when it failed: outermost last.
+    const std::string& context() const { return context_; }
     // The typed call that failed.
     const std::source_location& where() const { return where_; }
 
 private:
-    std::string sqlstate_;
+    std::string sqlstate_, context_;
     std::source_location where_;
 };
 
@@ -60,7 +63,10 @@ private:
 class connection {
 public:
     // `conninfo` adds to libpq's own sources (PG* variables, service and password files).
-    connection(const std::string& conninfo, const std::string& application_name);
+    // `database`, where given, counts more.
+    connection(const std::string& conninfo, const std::string& application_name, const std::string& database = {});
+    // The same server and login as `like`, but for these parameters of libpq.
+    connection(const connection& like, const std::vector<std::pair<std::string, std::string>>& different);
 
     // Runs one statement and waits for its result. Throws Error.
     query_result query(const char* sql, const sql_parameters& parameters,
@@ -74,6 +80,16 @@ public:
     // Whether the statement in flight is answered, or is within that time.
     bool answered_within(std::chrono::milliseconds duration);
 
+    // From now on a stop that was requested (stop.hpp) ends the statement that runs: it fails with 57014.
+    void end_statements_on_stop() { ends_on_stop_ = true; }
+    // Called with each warning of the server: message, detail, hint. They are dropped unless this is set.
+    using warning_handler = std::function<void(const std::string&, const std::string&, const std::string&)>;
+    void on_warning(warning_handler handler);
+
+    // What this connection was made with, password included but for the service file, and the database it is in.
+    std::vector<std::pair<std::string, std::string>> parameters() const;
+    std::string database() const { return PQdb(connection_.get()); }
+
     // False once the connection broke; it stays broken.
     bool alive() const { return PQstatus(connection_.get()) == CONNECTION_OK; }
 
@@ -85,9 +101,16 @@ public:
 
 private:
     [[noreturn]] void broken(std::source_location where);
+    void open(const std::vector<const char*>& keys, const std::vector<const char*>& values);
+    void wait_or_stop();
 
     std::unique_ptr<PGconn, decltype(&PQfinish)> connection_;
-    bool in_flight_ = false;
+    std::unique_ptr<warning_handler> on_warning_;
+    bool in_flight_ = false, ends_on_stop_ = false;
 };
+
+// The PG* variables that say the same as these parameters: for programs that we start.
+std::vector<std::pair<std::string, std::string>>
+environment_of(const std::vector<std::pair<std::string, std::string>>& parameters);
 
 } // namespace sor::db

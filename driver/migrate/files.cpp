@@ -103,7 +103,7 @@ bool is_blank(std::string_view text) {
 }
 
 // The text of a file, or nothing and a fault.
-std::optional<std::string> read_text(const std::string& path, std::vector<fault>& faults) {
+std::optional<std::string> read_text(const std::string& path, std::vector<file_fault>& faults) {
     std::error_code error;
     const auto status = fs::status(path, error);
     if (error || !fs::is_regular_file(status)) {
@@ -163,7 +163,8 @@ std::optional<std::pair<part, std::string_view>> section_marker(std::string_view
 }
 
 // dbmate's one file. `transaction:false` is taken for granted: the database knows which statements run outside one.
-void split_sections(migration& target, const std::string& path, std::string_view text, std::vector<fault>& faults) {
+void split_sections(migration& target, const std::string& path, std::string_view text,
+                    std::vector<file_fault>& faults) {
     std::optional<std::size_t> begin[2]; // of up and down
     std::size_t end[2] = {text.size(), text.size()};
     std::uint64_t first_line[2] = {1, 1}, number = 0;
@@ -216,7 +217,7 @@ struct found_file {
 };
 
 // The migration that up, down or both files make; faults are added. A fault leaves what is returned without a use.
-migration assemble(const std::vector<const found_file*>& files, std::vector<fault>& faults) {
+migration assemble(const std::vector<const found_file*>& files, std::vector<file_fault>& faults) {
     migration made;
     const auto* first = files.front();
     made.version = first->name.version;
@@ -265,7 +266,7 @@ migration assemble(const std::vector<const found_file*>& files, std::vector<faul
     return made;
 }
 
-std::string summary(const std::vector<fault>& faults) {
+std::string summary(const std::vector<file_fault>& faults) {
     return faults.size() == 1 ? "a file cannot be read as a migration"
                               : std::to_string(faults.size()) + " faults in the files of migrations";
 }
@@ -288,7 +289,7 @@ std::string joined(const std::string& directory, const std::string& name) {
 
 } // namespace
 
-bad_files::bad_files(std::vector<fault> faults)
+bad_files::bad_files(std::vector<file_fault> faults)
     : failure(exit_status::bad_data, summary(faults), {}, std::string(names_known)), faults_(std::move(faults)) {}
 
 bool is_version(std::string_view text) {
@@ -332,7 +333,7 @@ file_name parse_file_name(std::string_view name) {
 
 directory_content read_directory(const std::string& path) {
     directory_content content;
-    std::vector<fault> faults;
+    std::vector<file_fault> faults;
     std::vector<found_file> files;
     for (const auto& name : names_in(path)) {
         auto parsed = parse_file_name(name);
@@ -352,7 +353,7 @@ directory_content read_directory(const std::string& path) {
         auto end = begin;
         for (; end != files.end() && compare_versions(begin->name.version, end->name.version) == 0; ++end)
             same.push_back(&*end);
-        std::vector<fault> own;
+        std::vector<file_fault> own;
         content.migrations.push_back(assemble(same, own));
         faults.insert(faults.end(), own.begin(), own.end());
         begin = end;
@@ -381,7 +382,7 @@ migration read_migration(const std::string& path) {
     std::vector<const found_file*> same;
     for (const auto& file : files)
         same.push_back(&file);
-    std::vector<fault> faults;
+    std::vector<file_fault> faults;
     auto made = assemble(same, faults);
     if (!faults.empty())
         throw bad_files(std::move(faults));

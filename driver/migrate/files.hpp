@@ -24,7 +24,7 @@ struct migration {
 };
 
 // What is wrong with a file; line 0 is the file as a whole.
-struct fault {
+struct file_fault {
     std::string path;
     std::uint64_t line = 0;
     std::string reason;
@@ -33,11 +33,11 @@ struct fault {
 // Files that no migration can be read from (65). All faults, in order of their files.
 class bad_files : public failure {
 public:
-    explicit bad_files(std::vector<fault> faults);
-    const std::vector<fault>& faults() const { return faults_; }
+    explicit bad_files(std::vector<file_fault> faults);
+    const std::vector<file_fault>& faults() const { return faults_; }
 
 private:
-    std::vector<fault> faults_;
+    std::vector<file_fault> faults_;
 };
 
 // A directory's migrations, in order of their versions; nothing is taken of a directory with a fault.

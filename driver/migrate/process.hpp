@@ -1,0 +1,28 @@
+#pragma once
+#include <string>
+#include <utility>
+#include <vector>
+
+// Programs that a rehearsal starts: pg_dump, pg_restore and the commands of the settings.
+namespace sor::migrate {
+
+struct program {
+    std::vector<std::string> arguments; // the first is looked up in PATH
+    // Added to our environment, from which all of PG* is taken away: passwords are seen here by this account alone.
+    std::vector<std::pair<std::string, std::string>> environment;
+};
+
+struct program_outcome {
+    bool succeeded = false; // all of them
+    std::string output;     // what the last wrote on standard output
+    std::string errors;     // the end of what they wrote on standard error; without it, how one of them ended
+};
+
+// Runs them together, the output of each going into the next, until all have ended. A stop that is requested ends
+// them unless `even_when_stopped`. Throws failure (unavailable) when one cannot be started.
+program_outcome run_programs(const std::vector<program>& programs, bool even_when_stopped = false);
+
+// A command of the settings, run by the shell.
+program shell_command(const std::string& command, std::vector<std::pair<std::string, std::string>> environment);
+
+} // namespace sor::migrate

@@ -1,0 +1,42 @@
+// sor migrate rehearse.
+#include "migrate/commands.hpp"
+#include "migrate/rehearsal.hpp"
+
+namespace sor::migrate {
+
+exit_status rehearse(const options& options, command_context& context) {
+    workspace work(options, context);
+    const auto& file = work.file(options.which.front());
+    name_branches_left_behind(work.connection(), context);
+    if (const auto* state = work.find_state(file.version);
+        state && state->state != "proposed" && state->state != "approved" && state->state != "rolled_back")
+        throw failure(exit_status::refused, "migration " + state->version + " is " + state->state, {},
+                      "What is to be rehearsed is not applied yet.");
+    const auto checksum = work.propose(file);
+    work.read_states();
+    // those before it that are not applied either come first
+    std::vector<const migration*> migrations;
+    for (const auto& earlier : work.files()) {
+        const auto* state = work.find_state(earlier.version);
+        if (&earlier == &file)
+            break;
+        if (!state || state->state == "proposed" || state->state == "approved")
+            migrations.push_back(&earlier);
+    }
+    migrations.push_back(&file);
+    ordered_json report;
+    {
+        branch made(work.connection(), migrations, context);
+        report = rehearse_on(made, migrations, context);
+    }
+    db::record_rehearsal(work.connection(), work.find_state(file.version)->version, checksum,
+                         report.at("branch").get<std::string>(),
+                         report.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
+    if (options.json)
+        print_json(report);
+    else
+        print(rehearsal_text(report));
+    return report.at("succeeded").get<bool>() ? exit_status::done : exit_status::check_failed;
+}
+
+} // namespace sor::migrate
