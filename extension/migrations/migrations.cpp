@@ -117,7 +117,8 @@ void require_override(const Jsonb* override) {
 }
 
 bool is_rehearsed(const migration& m) {
-    static bridge::statement any("select exists (select from sor.rehearsals where version = $1 and checksum = $2)",
+    static bridge::statement any("select exists (select from sor.rehearsals where version = $1 and checksum = $2"
+                                 " and report -> 'succeeded' is distinct from 'false')",
                                  {TEXTOID, TEXTOID});
     return any.run(in(m.version), in(m.checksum)).boolean(0, 1);
 }
@@ -659,8 +660,9 @@ SOR_FUNCTION(migration_status) {
             "'applied'"
             "            when m.approved_by is not null then 'approved' else 'proposed' end,"
             "       m.checksum, m.proposed_by, m.approved_by, m.applied_at, m.rolled_back_at,"
-            "       exists (select from sor.rehearsals r where r.version = m.version and r.checksum = m.checksum),"
-            "       m.progress, m.up, m.down"
+            "       exists (select from sor.rehearsals r where r.version = m.version and r.checksum = m.checksum"
+            "               and r.report -> 'succeeded' is distinct from 'false'),"
+            "       m.progress, m.up, m.down, m.fingerprint_after, greatest(m.applied_at, m.rolled_back_at)"
             "  from sor.migrations m order by m.sort_key",
             {});
         auto all = list.open();
@@ -675,7 +677,8 @@ SOR_FUNCTION(migration_status) {
                     : some.null(i, 10) ? nullptr
                                        : standing_of(some.json(i, 10));
                 rows.add({some.column(i, 1), some.column(i, 2), some.column(i, 3), some.column(i, 4), some.column(i, 5),
-                          some.column(i, 6), some.column(i, 7), some.column(i, 8), some.column(i, 9), in(detail)});
+                          some.column(i, 6), some.column(i, 7), some.column(i, 8), some.column(i, 9), in(detail),
+                          some.column(i, 13), some.column(i, 14)});
             }
             const bool end = some.count == 0;
             some.free();

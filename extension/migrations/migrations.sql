@@ -141,12 +141,13 @@ comment on function sor.record_rehearsal(text, text, text, jsonb) is
     'Errors: SR013 no such migration, SR011 its texts have changed since, 22023 no branch, or the report is no object.';
 
 create function sor.migration_status()
-    returns table (version text, name text, state text, checksum text, proposed_by text, approved_by text, applied_at timestamptz, rolled_back_at timestamptz, rehearsed boolean, detail text)
+    returns table (version text, name text, state text, checksum text, proposed_by text, approved_by text, applied_at timestamptz, rolled_back_at timestamptz, rehearsed boolean, detail text,
+                   fingerprint text, changed_at timestamptz)
     language c volatile as 'MODULE_PATHNAME', 'sor_migration_status'
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.migration_status() is
-    'Every migration in order of its version. state is proposed, approved, applying, applied, rolling_back or rolled_back; rehearsed: there is a rehearsal of its present texts. '
-    'detail says of one that is half applied at which step it stands and what is left of an interrupted statement, by name; and whether a text is not what was approved.';
+    'Every migration in order of its version. state is proposed, approved, applying, applied, rolling_back or rolled_back; rehearsed: there is a rehearsal of its present texts that did not fail (its report has no "succeeded": false). '
+    'detail says of one that is half applied at which step it stands and what is left of an interrupted statement, by name; and whether a text is not what was approved. fingerprint: of the schema, when it was last applied or rolled back; changed_at: when that was.';
 
 grant execute on function sor.migration_status(), sor.migration_steps(text, text) to sor_auditor;
 

@@ -23,3 +23,10 @@ create function sor.review_hash(up text, down text default null) returns text
 comment on function sor.review_hash(text, text) is
     'What stands for a review that was read: SHA-256, in hex, of the texts'' checksum and of each finding''s direction, statement, severity and rule, in order, but for scope-creep. '
     'Details are not in it, for they tell of rows that come and go. Errors: 22004 up is null.';
+
+create function sor.migration_checksum(up text, down text default null) returns text
+    language c immutable parallel safe as 'MODULE_PATHNAME', 'sor_migration_checksum'
+    set search_path = pg_catalog, pg_temp set row_security = on;
+comment on function sor.migration_checksum(text, text) is
+    'What tells two migrations apart: SHA-256, in hex, over the length of the upgrade in bytes as eight bytes, most significant first, and its bytes, and then the same of the downgrade, '
+    'which has eight bytes ff in its place where there is none. So files can be compared with sor.migrations. Errors: 22004 up is null.';

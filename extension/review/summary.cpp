@@ -114,4 +114,9 @@ SOR_FUNCTION(review_hash) {
     }));
 }
 
+SOR_FUNCTION(migration_checksum) {
+    const bridge::arguments a(fcinfo);
+    return CStringGetTextDatum(checksum(a.string(0, "up"), a.string_or_null(1)));
+}
+
 } // namespace sor::review
