@@ -309,6 +309,8 @@ std::vector<found_message> find_messages(connection& connection, const std::stri
                             result.text(row, 4), result.text(row, 5), result.text(row, 6), result.text(row, 7),
                             result.integer(row, 8)});
     return messages;
+}
+
 std::vector<finding> review_migration(connection& connection, const std::string& up,
                                       const std::optional<std::string>& down) {
     const auto result = connection.query("select statement_no, line, direction, severity, rule, detail, safer "
