@@ -19,8 +19,8 @@ my $dir = "$home/migrations";
 sub migrate_arguments
 {
 	my ($login, $command, @arguments) = @_;
-	return [ 'migrate', $command, '--dbname', 'service=operator' . ($login ? " user=$login" : ''), '--settings', 'migrate.toml',
-		(grep({ $_ eq '--dir' } @arguments) ? () : ('--dir', $dir)), @arguments ];
+	return [ 'migrate', $command, '--dbname', 'service=operator' . ($login ? " user=$login" : ''),
+		(grep({ $_ eq '--settings' } @arguments) ? () : ('--settings', 'migrate.toml')), (grep({ $_ eq '--dir' } @arguments) ? () : ('--dir', $dir)), @arguments ];
 }
 sub migrate { my ($login, @arguments) = @_; return $world->sor(migrate_arguments($login, @arguments)) }
 sub ends
@@ -133,9 +133,9 @@ quiet(migrate(undef, 'verify'), 'and nothing when it is gone');
 sub rehearsed
 {
 	my ($name, $up_sql, $down_sql, $rc) = @_;
-	my $where = files("$home/rehearse_$name", "0101_$name.up.sql" => $up_sql, "0101_$name.down.sql" => $down_sql);
+	my $where = files("$home/rehearse_$name", "0901_$name.up.sql" => $up_sql, "0901_$name.down.sql" => $down_sql);
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my $answer = ends(migrate(undef, 'rehearse', '--dir', $where, '--json', '101'), $rc, "rehearse $name");
+	my $answer = ends(migrate(undef, 'rehearse', '--dir', $where, '--json', '901'), $rc, "rehearse $name");
 	is(branches(), 0, "$name: the branch is dropped");
 	return decode_json($answer->{out});
 }
@@ -152,25 +152,36 @@ $world->sql("UPDATE reconciler.expenses SET notes = 'n' || amount");
 $report = rehearsed('column_lost', "ALTER TABLE reconciler.expenses DROP COLUMN notes;\n", "ALTER TABLE reconciler.expenses ADD COLUMN notes text;\n", 1);
 is("$report->{schema_reversible}{answer} $report->{data_reversible}{answer}", 'yes no', 'with values in it, they are lost');
 $report = rehearsed('fails', "SELECT 1;\n\nALTER TABLE reconciler.expenses\n  ADD COLUMN notes text;\n", '', 1);
-like($report->{upgrade}{error}{message}, qr{/0101_fails\.up\.sql:3: column "notes" .* already exists}, 'an upgrade that fails: file and line');
+like($report->{upgrade}{error}{message}, qr{/0901_fails\.up\.sql:3: column "notes" .* already exists}, 'an upgrade that fails: file and line');
 $report = rehearsed('no_way_back', "CREATE TABLE reconciler.extra ();\n", "\n", 1);
 is("@{ $report->{schema_reversible}{why} }", 'there is no downgrade', 'no downgrade');
-is($world->sql("SELECT rehearsed FROM sor.migration_status() WHERE version = '0101'"), 'f', 'a failed rehearsal is none');
+is($world->sql("SELECT rehearsed FROM sor.migration_status() WHERE version = '0901'"), 'f', 'a failed rehearsal is none');
 spew("$home/check.toml", slurp("$home/migrate.toml") . qq{check_command = "psql -Xqc 'SELECT notes FROM reconciler.expenses'"\n});
-$r = $world->sor([ @{ migrate_arguments(undef, 'rehearse', '--dir', "$home/rehearse_column_lost", '101') }, '--settings', 'check.toml' ]);
-ends($r, 1, 'the check command of the settings', out => qr/^FAIL  psql .*column "notes" does not exist/m);
+ends(migrate(undef, 'rehearse', '--dir', "$home/rehearse_column_lost", '901', '--settings', 'check.toml'), 1, 'the check command of the settings', out => qr/^FAIL  psql .*column "notes" does not exist/m);
 # a clone in place of a dump
-spew("$home/clone.toml", qq{[migrate.rehearsal]\nclone_command = "createdb -h $ENV{PGHOST} -p @{[$world->node->port]} -U $superuser \$SOR_BRANCH && } .
-	qq{pg_dump -h $ENV{PGHOST} -p @{[$world->node->port]} -U $superuser reconciler | psql -Xq -h $ENV{PGHOST} -p @{[$world->node->port]} -U $superuser -d \$SOR_BRANCH >/dev/null && } .
-	qq{echo host=$ENV{PGHOST} port=@{[$world->node->port]} user=$superuser dbname=\$SOR_BRANCH"\n} .
-	qq{drop_command = "dropdb -h $ENV{PGHOST} -p @{[$world->node->port]} -U $superuser \$SOR_BRANCH"\n}) if $ENV{PGHOST};
+my ($host, $port) = ($world->node->host, $world->node->port);
+spew("$home/clone", <<"END");
+set -e
+server='-h $host -p $port -U $superuser'
+createdb \$server \$SOR_BRANCH
+pg_dump \$server reconciler | psql \$server -Xq -v ON_ERROR_STOP=1 -d \$SOR_BRANCH >/dev/null
+echo made
+echo "host=$host port=$port user=$superuser dbname=\$SOR_BRANCH"
+END
+spew("$home/clone.toml", qq{[migrate.rehearsal]\nclone_command = "sh ./clone"\n} .
+	qq{drop_command = "psql -Xq -h $host -p $port -U $superuser -d postgres -c \\"DROP DATABASE \$SOR_BRANCH\\""\n});
+$r = ends(migrate(undef, 'rehearse', '--dir', "$home/rehearse_column_lost", '901', '--settings', 'clone.toml', '--json'), 1, 'on a clone');
+is(decode_json($r->{out})->{data_reversible}{answer}, 'no', 'the answers are the same');
+is(branches(), 0, 'the drop command has dropped it');
+spew("$home/clone", "echo no room >&2; exit 3\n");
+ends(migrate(undef, 'rehearse', '--dir', "$home/rehearse_column_lost", '901', '--settings', 'clone.toml'), 69, 'a clone command that fails', err => qr/DETAIL: no room/);
 # not by who may not
-$r = $world->sor([ 'migrate', 'rehearse', '--dbname', 'service=operator', '--dir', "$home/rehearse_column_lost", '101' ]);
+$r = $world->sor([ 'migrate', 'rehearse', '--dbname', 'service=operator', '--dir', "$home/rehearse_column_lost", '901' ]);
 ends($r, 77, 'a branch is made by a superuser', err => qr/HINT: .*\[migrate\.rehearsal\]/);
 
 # SIGTERM and SIGKILL in the midst of one
-my $slow = files("$home/slow", '0102_slow.up.sql' => "SELECT pg_sleep(60);\n", '0102_slow.down.sql' => '');
-my $run = $world->start_sor(migrate_arguments(undef, 'rehearse', '--dir', $slow, '102'));
+my $slow = files("$home/slow", '0902_slow.up.sql' => "SELECT pg_sleep(60);\n", '0902_slow.down.sql' => '');
+my $run = $world->start_sor(migrate_arguments(undef, 'rehearse', '--dir', $slow, '902'));
 poll_until('the upgrade runs on the branch', sub { $world->sql("SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'sor_rehearsal%' AND query LIKE '%apply_migration%'") });
 ends(migrate(undef, 'status', '--dir', $slow), 0, 'a rehearsal in progress is not left behind', err => qr/^$/);
 kill 'TERM', $world->pid($run) or die;
@@ -178,7 +189,7 @@ ends($world->finish($run), 75, 'SIGTERM ends a rehearsal', err => qr/stopped by 
 is(branches(), 0, 'its branch is dropped');
 for my $point ('after-create-branch', 'after-branch', 'after-upgrade')
 {
-	my $killed = $world->sor(migrate_arguments(undef, 'rehearse', '--dir', "$home/rehearse_column_lost", '101'), binary => 'sor-faults', env => { SOR_FAULT => $point });
+	my $killed = $world->sor(migrate_arguments(undef, 'rehearse', '--dir', "$home/rehearse_column_lost", '901'), binary => 'sor-faults', env => { SOR_FAULT => $point });
 	is($killed->{signal}, 9, "rehearse killed $point");
 	my $status_run = poll_until('the lock of its session is gone', sub {
 		my $answer = migrate(undef, 'status', '--json');
@@ -186,7 +197,7 @@ for my $point ('after-create-branch', 'after-branch', 'after-upgrade')
 	});
 	my ($left) = @{ decode_json($status_run->{out})->{branches_left_behind} };
 	like($status_run->{err}, qr/branch "$left" was left behind.*\nHINT: DROP DATABASE $left;/, "$point: status names the branch");
-	ends(migrate(undef, 'rehearse', '--dir', "$home/rehearse_column_lost", '101'), 1, "$point: the next rehearsal", err => qr/branch "$left" was left behind/);
+	ends(migrate(undef, 'rehearse', '--dir', "$home/rehearse_column_lost", '901'), 1, "$point: the next rehearsal", err => qr/branch "$left" was left behind/);
 	$world->node->safe_psql('postgres', "DROP DATABASE $left");
 }
 
@@ -212,7 +223,7 @@ my %refused = (
 	'0302_b.up.sql' => [ "SELECT 1;\nCOPY reconciler.expenses FROM stdin;\n1\n\\.\n", 2 ],
 	'0303_c.up.sql' => [ "SELECT 1;\n\nSELECT 'open;\n", 3 ],
 	'0304_d.up.sql' => [ "SELECT 1;\nDO \$\$ BEGIN;\n", 2 ],
-	'0305_e.up.sql' => [ "SELECT 1;\nSELECT (\n", 2 ],
+	'0305_e.up.sql' => [ "SELECT 1;\nSELECT (\n", 3 ],
 	'0306_f.up.sql' => [ "CREATE TABLE reconciler.f ();\nCOMMIT;\n", 2 ],
 	'0307_g.up.sql' => [ "SELECT 1;\nSELECT " . '(' x 100_000 . '1' . ')' x 100_000 . ";\n", 2 ]);
 for my $file (sort keys %refused)
@@ -220,7 +231,7 @@ for my $file (sort keys %refused)
 	my ($text, $line) = @{ $refused{$file} };
 	my ($version) = $file =~ /^(\d+)/;
 	files("$bad.$version", $file => $text, $file =~ s/up/down/r => '');
-	ends(migrate(undef, 'apply', '--dir', "$bad.$version"), $file =~ /307/ ? 69 : 65, "$file is refused", err => qr{\Q$bad.$version/$file\E:$line: });
+	ends(migrate(undef, 'apply', '--dir', "$bad.$version"), 65, "$file is refused", err => qr{\Q$bad.$version/$file\E:$line: });
 }
 files("$bad.utf", '0308_h.up.sql' => "SELECT 1;\nSELECT '\xe9';\n", '0308_h.down.sql' => '', '0309_i.sql' => "SELECT 1;\n", '0310_j.up.sql' => 'SELECT 1;');
 ends(migrate(undef, 'apply', '--dir', "$bad.utf"), 65, 'faults in files', err => [ qr{/0308_h\.up\.sql:2: is no UTF-8 at byte 0xe9},
@@ -234,7 +245,7 @@ is($world->sql('SELECT sor.schema_fingerprint() || (SELECT count(*) FROM sor.mig
 # a failing statement: file and line, and what came before it is undone
 approved("$home/failing", '0311', '0311_failing.sql' => "-- a comment\n-- migrate:up\nCREATE TABLE reconciler.half ();\nSELECT 1\n  / 0;\n-- migrate:down\nDROP TABLE reconciler.half;\n");
 $r = ends(migrate(undef, 'apply', '--dir', "$home/failing", '--out-of-order', '--json', '311'), 65, 'a statement that fails',
-	err => [ qr{/0311_failing\.sql:4: division by zero \(22012\)}, qr/CONTEXT: .*migration 0311, upgrade, statement 2, line 2/ ]);
+	err => [ qr{/0311_failing\.sql:4: division by zero \(22012\)}, qr/CONTEXT: .*migration 0311, upgrade, statement 2, line 2/s ]);
 is(decode_json($r->{out})->{error}{sqlstate}, '22012', 'as JSON');
 is($world->sql("SELECT to_regclass('reconciler.half') IS NULL"), 't', 'nothing is left of it');
 is($world->sql(q{SELECT count(*) FROM sor.agent_events WHERE event_type = 'migration.failed' AND payload ->> 'version' = '0311'}), '1', 'and recorded');
@@ -259,25 +270,29 @@ quiet(migrate(undef, 'rollback', '--dir', $steps, '--out-of-order', '401'), 'rol
 is($world->sql("SELECT to_regclass('reconciler.dup_id') IS NULL AND to_regclass('reconciler.beside') IS NULL"), 't', 'all of it');
 
 # killed at each point: the next one goes on, and the end is the same
-for my $kill ([qw(apply before-migration)], (map { [ 'apply', $_ ] } qw(after-begin-step after-statement after-finish-step after-step after-step:2)),
+my $review = decode_json(migrate(undef, 'review', '--dir', $steps, '--json', '401')->{out})->{migrations}[0]{review};
+for my $kill ((map { [ 'apply', $_ ] } qw(after-begin-step after-statement after-finish-step after-step after-step:2)),
 	(map { [ 'rollback', $_ ] } qw(after-begin-step after-statement after-finish-step)))
 {
 	my ($command, $point) = @$kill;
 	my @arguments = ($command, '--dir', $steps, '--out-of-order', '401');
-	my $review = decode_json(migrate(undef, 'review', '--dir', $steps, '--json', '401')->{out})->{migrations}[0]{review};
-	if ($command eq 'apply')
-	{
-		ends(migrate(undef, 'rollback', '--dir', $steps, '--out-of-order', '401'), 0, "$point: from the beginning") if state_of('0401') eq 'applied';
-	}
-	else { migrate('approver', 'approve', '--dir', $steps, '401', '--review', $review, @override); migrate(undef, @apply_index) if state_of('0401') ne 'applied' }
-	migrate('approver', 'approve', '--dir', $steps, '401', '--review', $review, @override);
-	next if $point eq 'before-migration';
+	my ($from, $to) = $command eq 'apply' ? qw(rolled_back applied) : qw(applied rolled_back);
+	ends(migrate('approver', 'approve', '--dir', $steps, '401', '--review', $review, @override), 0, "$command $point: approved");
+	ends(migrate(undef, $from eq 'applied' ? 'apply' : 'rollback', @arguments[1 .. 4]), 0, "$command $point: $from first") if state_of('0401') ne $from;
 	my $killed = $world->sor(migrate_arguments(undef, @arguments), binary => 'sor-faults', env => { SOR_FAULT => $point });
 	is($killed->{signal}, 9, "$command killed $point") or diag($killed->{err});
 	ends(migrate(undef, @arguments), 0, "$command goes on where it was killed $point");
-	is(state_of('0401'), $command eq 'apply' ? 'applied' : 'rolled_back', "$point: done");
-	is($world->sql($invalid), $command eq 'apply' ? 'false' : 'none', "$point: the index is as it should be");
+	is(state_of('0401'), $to, "$command $point: done");
+	is($world->sql($invalid), $to eq 'applied' ? 'false' : 'none', "$command $point: the index is as it should be");
 }
+approved("$home/killed", '0402', '0402_killed.sql' => "-- migrate:up\nCREATE TABLE reconciler.killed ();\n");
+for my $point (qw(before-migration after-migration))
+{
+	my $killed = $world->sor(migrate_arguments(undef, 'apply', '--dir', "$home/killed", '402', '--out-of-order'), binary => 'sor-faults', env => { SOR_FAULT => $point });
+	is($killed->{signal}, 9, "apply killed $point");
+	is(state_of('0402'), $point eq 'before-migration' ? 'approved' : 'applied', "$point: all or nothing");
+}
+quiet(migrate(undef, 'apply', '--dir', "$home/killed", '402'), 'the next one has nothing to do');
 
 # 7. two runners, and a lock that is not to be had ---------------------------------------------------------------------
 my $racing = "$home/racing";

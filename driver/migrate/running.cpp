@@ -179,9 +179,22 @@ db::sql_error located(const db::sql_error& error, const migration& migration) {
     static const std::regex place("migration [^,]+, (upgrade|downgrade), statement [0-9]+, line ([0-9]+)");
     std::smatch found;
     auto message = error.message();
-    if (std::regex_search(error.context(), found, place))
-        message = place_text(migration, found[1] == "upgrade" ? "up" : "down", std::stoi(found[2])) + ": " + message;
+    if (std::regex_search(error.context(), found, place)) {
+        const auto at = place_text(migration, found[1] == "upgrade" ? "up" : "down", std::stoi(found[2])) + ": ";
+        if (!message.starts_with(at))
+            message.insert(0, at);
+    }
     return {error.sqlstate(), message, error.detail(), error.hint(), error.context(), error.where()};
+}
+
+exit_status exit_code_of(const db::sql_error& error) {
+    if (error.code() != exit_status::unavailable || error.context().find("migration ") == std::string::npos)
+        return error.code();
+    const auto kind = error.sqlstate().substr(0, 2);
+    for (const auto* of_the_server : {"08", "53", "57", "58", "XX"})
+        if (kind == of_the_server)
+            return error.code();
+    return exit_status::bad_data;
 }
 
 } // namespace sor::migrate

@@ -22,5 +22,7 @@ std::vector<db::ran_statement> run(db::connection& connection, const std::string
 
 // The same error with `FILE:LINE: ` of the statement before its message, where its context names one.
 db::sql_error located(const db::sql_error& error, const migration& migration);
+// What a statement of a migration raised is bad data (65), whatever it is of others.
+exit_status exit_code_of(const db::sql_error& error);
 
 } // namespace sor::migrate

@@ -242,14 +242,15 @@ void complete(const passage& p, const List* statements, int64 microseconds, int 
     static bridge::statement applied(
         "update sor.migrations set applied_at = pg_catalog.clock_timestamp(), applied_by = $2, applied_from = $3,"
         "       duration = $4, rolled_back_at = null, rolled_back_by = null, override_up = false, progress = null,"
-        "       fingerprint_before = coalesce($5, fingerprint_before), fingerprint_after = $6 where version = $1",
+        "       fingerprint_before = coalesce($5, fingerprint_before), fingerprint_after = $6, fingerprint = $6"
+        "  where version = $1",
         {TEXTOID, TEXTOID, TEXTOID, INTERVALOID, TEXTOID, TEXTOID});
     static bridge::statement rolled_back(
         "update sor.migrations set rolled_back_at = pg_catalog.clock_timestamp(), rolled_back_by = $2,"
-        "       override_down = false, progress = null where version = $1",
-        {TEXTOID, TEXTOID});
+        "       override_down = false, progress = null, fingerprint = $3 where version = $1",
+        {TEXTOID, TEXTOID, TEXTOID});
     if (p.down)
-        rolled_back.run(in(m.version), in(login()));
+        rolled_back.run(in(m.version), in(login()), in(after));
     else
         applied.run(in(m.version), in(login()), in(client_address()), in(interval_of(microseconds)),
                     in(p.fingerprint_before), in(after));
@@ -662,7 +663,7 @@ SOR_FUNCTION(migration_status) {
             "       m.checksum, m.proposed_by, m.approved_by, m.applied_at, m.rolled_back_at,"
             "       exists (select from sor.rehearsals r where r.version = m.version and r.checksum = m.checksum"
             "               and r.report -> 'succeeded' is distinct from 'false'),"
-            "       m.progress, m.up, m.down, m.fingerprint_after, greatest(m.applied_at, m.rolled_back_at)"
+            "       m.progress, m.up, m.down, m.fingerprint, greatest(m.applied_at, m.rolled_back_at)"
             "  from sor.migrations m order by m.sort_key",
             {});
         auto all = list.open();

@@ -26,6 +26,7 @@ create table sor.migrations (
     rolled_back_at timestamptz,
     fingerprint_before text,
     fingerprint_after text,
+    fingerprint text, -- when it was last applied or rolled back
     progress jsonb -- of one that is being applied or rolled back in steps
 );
 comment on table sor.migrations is
