@@ -133,9 +133,9 @@ quiet(migrate(undef, 'verify'), 'and nothing when it is gone');
 sub rehearsed
 {
 	my ($name, $up_sql, $down_sql, $rc) = @_;
-	my $where = files("$home/rehearse_$name", "0901_$name.up.sql" => $up_sql, "0901_$name.down.sql" => $down_sql);
+	my $where = files("$home/rehearse_$name", "99990101000000_$name.up.sql" => $up_sql, "99990101000000_$name.down.sql" => $down_sql);
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my $answer = ends(migrate(undef, 'rehearse', '--dir', $where, '--json', '901'), $rc, "rehearse $name");
+	my $answer = ends(migrate(undef, 'rehearse', '--dir', $where, '--json', '99990101000000'), $rc, "rehearse $name");
 	is(branches(), 0, "$name: the branch is dropped");
 	return decode_json($answer->{out});
 }
@@ -152,12 +152,12 @@ $world->sql("UPDATE reconciler.expenses SET notes = 'n' || amount");
 $report = rehearsed('column_lost', "ALTER TABLE reconciler.expenses DROP COLUMN notes;\n", "ALTER TABLE reconciler.expenses ADD COLUMN notes text;\n", 1);
 is("$report->{schema_reversible}{answer} $report->{data_reversible}{answer}", 'yes no', 'with values in it, they are lost');
 $report = rehearsed('fails', "SELECT 1;\n\nALTER TABLE reconciler.expenses\n  ADD COLUMN notes text;\n", '', 1);
-like($report->{upgrade}{error}{message}, qr{/0901_fails\.up\.sql:3: column "notes" .* already exists}, 'an upgrade that fails: file and line');
+like($report->{upgrade}{error}{message}, qr{/99990101000000_fails\.up\.sql:3: column "notes" .* already exists}, 'an upgrade that fails: file and line');
 $report = rehearsed('no_way_back', "CREATE TABLE reconciler.extra ();\n", "\n", 1);
 is("@{ $report->{schema_reversible}{why} }", 'there is no downgrade', 'no downgrade');
-is($world->sql("SELECT rehearsed FROM sor.migration_status() WHERE version = '0901'"), 'f', 'a failed rehearsal is none');
+is($world->sql("SELECT rehearsed FROM sor.migration_status() WHERE version = '99990101000000'"), 'f', 'a failed rehearsal is none');
 spew("$home/check.toml", slurp("$home/migrate.toml") . qq{check_command = "psql -Xqc 'SELECT notes FROM reconciler.expenses'"\n});
-ends(migrate(undef, 'rehearse', '--dir', "$home/rehearse_column_lost", '901', '--settings', 'check.toml'), 1, 'the check command of the settings', out => qr/^FAIL  psql .*column "notes" does not exist/m);
+ends(migrate(undef, 'rehearse', '--dir', "$home/rehearse_column_lost", '99990101000000', '--settings', 'check.toml'), 1, 'the check command of the settings', out => qr/^FAIL  psql .*column "notes" does not exist/m);
 # a clone in place of a dump
 my ($host, $port) = ($world->node->host, $world->node->port);
 spew("$home/clone", <<"END");
@@ -170,18 +170,18 @@ echo "host=$host port=$port user=$superuser dbname=\$SOR_BRANCH"
 END
 spew("$home/clone.toml", qq{[migrate.rehearsal]\nclone_command = "sh ./clone"\n} .
 	qq{drop_command = "psql -Xq -h $host -p $port -U $superuser -d postgres -c \\"DROP DATABASE \$SOR_BRANCH\\""\n});
-$r = ends(migrate(undef, 'rehearse', '--dir', "$home/rehearse_column_lost", '901', '--settings', 'clone.toml', '--json'), 1, 'on a clone');
+$r = ends(migrate(undef, 'rehearse', '--dir', "$home/rehearse_column_lost", '99990101000000', '--settings', 'clone.toml', '--json'), 1, 'on a clone');
 is(decode_json($r->{out})->{data_reversible}{answer}, 'no', 'the answers are the same');
 is(branches(), 0, 'the drop command has dropped it');
 spew("$home/clone", "echo no room >&2; exit 3\n");
-ends(migrate(undef, 'rehearse', '--dir', "$home/rehearse_column_lost", '901', '--settings', 'clone.toml'), 69, 'a clone command that fails', err => qr/DETAIL: no room/);
+ends(migrate(undef, 'rehearse', '--dir', "$home/rehearse_column_lost", '99990101000000', '--settings', 'clone.toml'), 69, 'a clone command that fails', err => qr/DETAIL: no room/);
 # not by who may not
-$r = $world->sor([ 'migrate', 'rehearse', '--dbname', 'service=operator', '--dir', "$home/rehearse_column_lost", '901' ]);
+$r = $world->sor([ 'migrate', 'rehearse', '--dbname', 'service=operator', '--dir', "$home/rehearse_column_lost", '99990101000000' ]);
 ends($r, 77, 'a branch is made by a superuser', err => qr/HINT: .*\[migrate\.rehearsal\]/);
 
 # SIGTERM and SIGKILL in the midst of one
-my $slow = files("$home/slow", '0902_slow.up.sql' => "SELECT pg_sleep(60);\n", '0902_slow.down.sql' => '');
-my $run = $world->start_sor(migrate_arguments(undef, 'rehearse', '--dir', $slow, '902'));
+my $slow = files("$home/slow", '99990102000000_slow.up.sql' => "SELECT pg_sleep(60);\n", '99990102000000_slow.down.sql' => '');
+my $run = $world->start_sor(migrate_arguments(undef, 'rehearse', '--dir', $slow, '99990102000000'));
 poll_until('the upgrade runs on the branch', sub { $world->sql("SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'sor_rehearsal%' AND query LIKE '%apply_migration%'") });
 ends(migrate(undef, 'status', '--dir', $slow), 0, 'a rehearsal in progress is not left behind', err => qr/^$/);
 kill 'TERM', $world->pid($run) or die;
@@ -189,7 +189,7 @@ ends($world->finish($run), 75, 'SIGTERM ends a rehearsal', err => qr/stopped by 
 is(branches(), 0, 'its branch is dropped');
 for my $point ('after-create-branch', 'after-branch', 'after-upgrade')
 {
-	my $killed = $world->sor(migrate_arguments(undef, 'rehearse', '--dir', "$home/rehearse_column_lost", '901'), binary => 'sor-faults', env => { SOR_FAULT => $point });
+	my $killed = $world->sor(migrate_arguments(undef, 'rehearse', '--dir', "$home/rehearse_column_lost", '99990101000000'), binary => 'sor-faults', env => { SOR_FAULT => $point });
 	is($killed->{signal}, 9, "rehearse killed $point");
 	my $status_run = poll_until('the lock of its session is gone', sub {
 		my $answer = migrate(undef, 'status', '--json');
@@ -197,7 +197,7 @@ for my $point ('after-create-branch', 'after-branch', 'after-upgrade')
 	});
 	my ($left) = @{ decode_json($status_run->{out})->{branches_left_behind} };
 	like($status_run->{err}, qr/branch "$left" was left behind.*\nHINT: DROP DATABASE $left;/, "$point: status names the branch");
-	ends(migrate(undef, 'rehearse', '--dir', "$home/rehearse_column_lost", '901'), 1, "$point: the next rehearsal", err => qr/branch "$left" was left behind/);
+	ends(migrate(undef, 'rehearse', '--dir', "$home/rehearse_column_lost", '99990101000000'), 1, "$point: the next rehearsal", err => qr/branch "$left" was left behind/);
 	$world->node->safe_psql('postgres', "DROP DATABASE $left");
 }
 
