@@ -527,6 +527,12 @@ bool only_reads(review& r, List* statements) {
         if (IsA(one, List)) {
             if (!only_reads(r, reinterpret_cast<List*>(one)))
                 return false;
+        } else if (IsA(one, ReturnStmt)) { // the walker does not know it
+            if (calls_functions(reinterpret_cast<ReturnStmt*>(one)->returnval, &r))
+                return false;
+        } else if (!IsA(one, SelectStmt) || reinterpret_cast<SelectStmt*>(one)->intoClause != nullptr ||
+                   calls_functions(one, &r)) {
+            return false;
         }
     }
     return true;

@@ -224,3 +224,29 @@ CREATE EXTENSION citext;
 ALTER TABLE users ALTER COLUMN email TYPE citext;
 -- down
 DROP EXTENSION citext CASCADE;
+
+-- == sql_function_that_deletes | opaque function-call
+CREATE FUNCTION tidy() RETURNS void LANGUAGE sql AS 'SELECT 1; DELETE FROM expenses';
+SELECT tidy();
+
+-- == sql_function_with_a_body_that_deletes | opaque function-call
+CREATE FUNCTION tidy() RETURNS void LANGUAGE sql BEGIN ATOMIC SELECT 1; DELETE FROM expenses; END;
+SELECT tidy();
+
+-- == sql_function_that_deletes_in_a_with | opaque function-call
+CREATE FUNCTION tidy() RETURNS bigint LANGUAGE sql AS 'WITH d AS (DELETE FROM expenses RETURNING 1) SELECT count(*) FROM d';
+CREATE VIEW tidied AS SELECT tidy();
+SELECT * FROM tidied;
+
+-- == sql_function_that_calls_another | opaque function-call
+CREATE FUNCTION tidy() RETURNS void LANGUAGE sql RETURN archive_expenses();
+SELECT tidy();
+
+-- == sql_function_that_is_not_to_be_read | opaque function-call
+CREATE FUNCTION tidy() RETURNS void LANGUAGE sql AS 'SELECT 1 FROM; DELETE FROM expenses';
+SELECT tidy();
+
+-- == one_harmless_of_two | opaque function-call
+CREATE FUNCTION tidy(int) RETURNS void LANGUAGE sql AS 'TRUNCATE expenses';
+CREATE FUNCTION tidy(text) RETURNS int LANGUAGE sql AS 'SELECT 1';
+SELECT tidy(1);
