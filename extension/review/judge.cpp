@@ -302,6 +302,7 @@ void statement(review& r, Node* node) {
         const bool own = find(r, kind::relation, n.schema, n.own) != nullptr;
         touch(r, n);
         if (s->replace && exists_already(r, s->view)) {
+            r.views_replaced = true;
             const char* schema = schema_of(r, n.schema, n.own);
             const view_facts v = facts_of_view(find_relation(schema, n.own));
             if (v.has_options && s->options == NIL && s->withCheckOption == NO_CHECK_OPTION)

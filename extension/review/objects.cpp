@@ -170,8 +170,11 @@ const char* dependants(const review& r, ObjectType type, Node* object) {
 
 namespace {
 
-// Whether columns of tables that exist go with the migration's own type, or with the schema or extension that has it.
-bool takes_columns(const review& r, ObjectType type, Node* object) {
+// Whether something that exists may go with the migration's own: columns with their type, or with the schema or
+// extension that has it; views that were given another query with whatever that names.
+bool takes_others(const review& r, ObjectType type, Node* object) {
+    if (r.views_replaced)
+        return true;
     const creation* c = nullptr;
     if (type == OBJECT_TYPE || type == OBJECT_DOMAIN) {
         const name n = named(reinterpret_cast<TypeName*>(object)->names);
@@ -191,7 +194,7 @@ void drop(review& r, const DropStmt* s) {
     foreach (cell, s->objects) {
         auto* object = static_cast<Node*>(lfirst(cell));
         const int before = list_length(r.findings);
-        const bool takes = s->behavior == DROP_CASCADE && takes_columns(r, s->removeType, object);
+        const bool takes = s->behavior == DROP_CASCADE && takes_others(r, s->removeType, object);
         switch (s->removeType) {
         case OBJECT_TABLE:
         case OBJECT_FOREIGN_TABLE:

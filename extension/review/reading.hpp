@@ -79,6 +79,7 @@ struct review {
     bool in_block;                // between BEGIN and COMMIT
     bool no_lock_timeout;         // it was switched off, and no statement that waits was met since
     bool columns_of_unknown_type; // of tables that exist: an extension's, perhaps one that the migration makes
+    bool views_replaced;          // of those that exist, by queries that may name what the migration makes
     bool variables;               // what reads like a column may be a variable
     bool conditional;             // in a block that may skip it, or that an error undoes
     int transaction;              // counts up at each end of one

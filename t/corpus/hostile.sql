@@ -250,3 +250,8 @@ SELECT tidy();
 CREATE FUNCTION tidy(int) RETURNS void LANGUAGE sql AS 'TRUNCATE expenses';
 CREATE FUNCTION tidy(text) RETURNS int LANGUAGE sql AS 'SELECT 1';
 SELECT tidy(1);
+
+-- == own_table_under_a_view_of_others | destructive drop-cascade, replace-view
+CREATE TABLE shadow (id bigint, note text);
+CREATE OR REPLACE VIEW expense_list AS SELECT id, note FROM shadow;
+DROP TABLE shadow CASCADE;
