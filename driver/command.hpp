@@ -52,6 +52,9 @@ void declare_relay(CLI::App& app, common_options& common, chosen_command& chosen
 void declare_mcp(CLI::App& app, common_options& common, chosen_command& chosen);
 void declare_report(CLI::App& app, common_options& common, chosen_command& chosen);
 void declare_purge(CLI::App& app, common_options& common, chosen_command& chosen);
+void declare_metrics(CLI::App& app, common_options& common, chosen_command& chosen);
+void declare_status(CLI::App& app, common_options& common, chosen_command& chosen);
+void declare_switches(CLI::App& app, common_options& common, chosen_command& chosen); // pause, resume, redrive
 void declare_preflight(CLI::App& app, common_options& common, chosen_command& chosen);
 void declare_migrate(CLI::App& app, common_options& common, chosen_command& chosen);
 void declare_doctor(CLI::App& app, common_options& common, chosen_command& chosen);

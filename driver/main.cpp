@@ -34,6 +34,9 @@ int run(int argc, char** argv) {
     declare_mcp(app, common, chosen);
     declare_report(app, common, chosen);
     declare_purge(app, common, chosen);
+    declare_metrics(app, common, chosen);
+    declare_status(app, common, chosen);
+    declare_switches(app, common, chosen);
     declare_preflight(app, common, chosen);
     declare_migrate(app, common, chosen);
     declare_doctor(app, common, chosen);

@@ -58,7 +58,15 @@ public:
         context_.log.info("tenant \"" + tenant_.name + "\": run " + run_.id + (run_.resumed ? " resumed" : " started"));
         bool more = true;
         while (more && !stop::requested() && !handler_.given_up())
-            more = turn();
+            try {
+                more = turn();
+            } catch (const db::sql_error& error) {
+                if (error.sqlstate() == "SR016") { // paused: what it holds is to be due when the tenant goes on
+                    settle_connection();
+                    db::leave_run(connection_, run_);
+                }
+                throw;
+            }
         if (handler_.given_up() && more)
             db::finish_run(connection_, run_, "failed", json{{"message", "the handler is at fault"}}.dump());
         else if (more)
@@ -71,19 +79,21 @@ public:
     }
 
     // What was sent is the server's to end, whatever went wrong here; the connection is free for the next tenant.
-    ~tenant_run() {
-        try {
-            if (connection_.in_flight())
-                db::receive_call_tools(connection_);
-        } catch (const failure&) { // the calls' ids make whoever repeats them find what they did
-        }
-    }
+    ~tenant_run() { settle_connection(); }
     tenant_run(const tenant_run&) = delete;
     tenant_run& operator=(const tenant_run&) = delete;
 
     exit_status outcome() const { return outcome_.code(); }
 
 private:
+    void settle_connection() {
+        try {
+            if (connection_.in_flight())
+                db::receive_call_tools(connection_);
+        } catch (const failure&) { // the calls' ids make whoever repeats them find what they did
+        }
+    }
+
     // One batch. False when the queue has nothing more that is due.
     bool turn() {
         const int turn = db::begin_turn(connection_, run_, json{{"queue", options_.queue}, {"limit", batch_}}.dump());

@@ -23,4 +23,5 @@ bench:
 	@scripts/install-packages bench
 	@bench/run
 	@bench/mcp --no-build
+	@bench/metrics --no-build --rows 1000,100000
 	@bench/migrations --no-build

@@ -558,4 +558,53 @@ std::vector<unfinished_object> unfinished_objects(connection& connection) {
     return objects;
 }
 
+std::vector<metric> metrics(connection& connection) {
+    const auto result = connection.query(
+        "select name, labels, case when value = 'Infinity' then '+Inf' else value::text end, family, type, help from "
+        "sor.metrics()",
+        {});
+    std::vector<metric> samples;
+    for (int row = 0; row < result.rows(); ++row)
+        samples.push_back({result.text(row, 0), result.text(row, 1), result.text(row, 2), result.text(row, 3),
+                           result.text(row, 4), result.text(row, 5)});
+    return samples;
+}
+
+std::vector<problem> status(connection& connection) {
+    const auto result = connection.query("select severity, problem, tenant, subject, to_json(since) #>> '{}', count, "
+                                         "detail, action from sor.status()",
+                                         {});
+    std::vector<problem> problems;
+    for (int row = 0; row < result.rows(); ++row)
+        problems.push_back({result.text(row, 0), result.text(row, 1), result.text(row, 2), result.text(row, 3),
+                            result.text(row, 4), result.text(row, 5), result.text(row, 6), result.text(row, 7)});
+    return problems;
+}
+
+std::string find_tenant(connection& connection, const std::string& name) {
+    return connection.query("select sor.find_tenant($1::text)", {name}).text(0, 0);
+}
+
+void pause(connection& connection, const std::string& kind, const std::string& name, const std::string& reason) {
+    connection.query("select sor.pause($1::text, $2::text, $3::text)", {kind, name, reason});
+}
+
+void resume(connection& connection, const std::string& kind, const std::string& name) {
+    connection.query("select sor.resume($1::text, $2::text)", {kind, name});
+}
+
+std::int64_t redrive_message(connection& connection, const std::string& tenant_id, const std::string& message_id) {
+    return connection
+        .query("select sor.redrive($1::uuid, $2::uuid, null::text)", {tenant_id, message_id})
+        .integer(0, 0);
+}
+
+std::int64_t redrive_destination(connection& connection, const std::string& tenant_id,
+                                 const std::string& destination, int max) {
+    return connection
+        .query("select sor.redrive($1::uuid, null::uuid, $2::text, $3::int)",
+               {tenant_id, destination, std::to_string(max)})
+        .integer(0, 0);
+}
+
 } // namespace sor::db

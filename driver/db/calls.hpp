@@ -286,4 +286,23 @@ struct unfinished_object {
 };
 std::vector<unfinished_object> unfinished_objects(connection&);
 
+struct metric {
+    std::string name, labels, value, family, type, help; // labels: a JSON object
+};
+// Those of one family together.
+std::vector<metric> metrics(connection&);
+
+struct problem {
+    std::string severity, what, tenant, subject, since, count, detail, action;
+};
+// Worst first.
+std::vector<problem> status(connection&);
+
+// Whoever it is granted to: for operators.
+std::string find_tenant(connection&, const std::string& name);
+void pause(connection&, const std::string& kind, const std::string& name, const std::string& reason);
+void resume(connection&, const std::string& kind, const std::string& name);
+std::int64_t redrive_message(connection&, const std::string& tenant_id, const std::string& message_id);
+std::int64_t redrive_destination(connection&, const std::string& tenant_id, const std::string& destination, int max);
+
 } // namespace sor::db

@@ -44,7 +44,7 @@ sql_error::sql_error(std::string sqlstate, std::string message, std::string deta
       sqlstate_(std::move(sqlstate)), context_(std::move(context)), where_(where) {}
 
 exit_status exit_code(std::string_view sqlstate) {
-    if (sqlstate == "SR006" || sqlstate == "SR007" || sqlstate == "SR012" || sqlstate == "55P03")
+    if (sqlstate == "SR006" || sqlstate == "SR007" || sqlstate == "SR012" || sqlstate == "SR016" || sqlstate == "55P03")
         return exit_status::try_again;
     if (sqlstate == "SR008" || sqlstate == "SR013")
         return exit_status::usage;

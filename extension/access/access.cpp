@@ -31,6 +31,21 @@ SOR_FUNCTION(create_tenant) {
     return UUIDPGetDatum(bridge::copy(id));
 }
 
+SOR_FUNCTION(find_tenant) {
+    const bridge::arguments a(fcinfo);
+    const text* name = a.string(0, "name");
+    const pg_uuid_t id = context::as_engine([name](MemoryContext) -> pg_uuid_t {
+        static bridge::statement find("select tenant_id from sor.tenants where name = $1", {TEXTOID});
+        const auto found = find.run(in(name));
+        if (found.empty())
+            bridge::raise(code::tenant_not_granted,
+                          psprintf("there is no tenant \"%s\"", bridge::to_cstring(bridge::view(name))), nullptr,
+                          "Give a name of sor.tenants.");
+        return found.uuid(0, 1);
+    });
+    return UUIDPGetDatum(bridge::copy(id));
+}
+
 SOR_FUNCTION(create_user) {
     const bridge::arguments a(fcinfo);
     const pg_uuid_t& tenant = a.uuid(0, "tenant_id");

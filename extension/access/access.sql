@@ -22,6 +22,11 @@ create function sor.create_tenant(name text) returns uuid
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.create_tenant(text) is 'Makes a tenant and returns its id; spaces around the name are dropped. Errors: 23505 the name is taken, 23514 it is blank.';
 
+create function sor.find_tenant(name text) returns uuid
+    language c volatile as 'MODULE_PATHNAME', 'sor_find_tenant'
+    set search_path = pg_catalog, pg_temp set row_security = on;
+comment on function sor.find_tenant(text) is 'The id of the tenant of that name, granted or not, for operators. Errors: SR002 there is no such tenant.';
+
 create function sor.create_user(tenant_id uuid, email text, display_name text) returns uuid
     language c volatile as 'MODULE_PATHNAME', 'sor_create_user'
     set search_path = pg_catalog, pg_temp set row_security = on;

@@ -24,6 +24,7 @@ enum class code {
     not_registered = 13,
     context_already_set = 14,
     group_failed = 15,
+    paused = 16,
     // Not of class SR: the argument itself is wrong (22023).
     invalid_parameter = 100,
 };

@@ -2,6 +2,7 @@
 
 #include "claim/claim_core.hpp"
 #include "claim/queue.hpp"
+#include "switches/switches.hpp"
 
 extern "C" {
 #include "common/pg_prng.h"
@@ -83,6 +84,8 @@ claimed claim(const char* name, const char* worker, int max, int64 lease) {
         bridge::raise(code::invalid_parameter, "worker must not be empty", nullptr,
                       "Give the name under which the claims are recorded.");
     const queue* q = find_queue(name);
+    if (switches::stops_queue(q->name))
+        return {nullptr, nullptr, 0, GetCurrentTimestamp() + lease};
     for (;;) {
         const ready::taken taken = ready::take(q->name, worker, max, lease, q->max_attempts);
         ListCell* cell;
@@ -103,7 +106,10 @@ claimed claim(const char* name, const char* worker, int max, int64 lease) {
             continue; // none of what was taken exists; others may wait behind it
         for (int i = 0; i < out.count; ++i) {
             bridge::json_writer payload;
-            begin_payload(payload, q->name, out.rows[i]).key("lease_until").time(out.until).end();
+            begin_payload(payload, q->name, out.rows[i]).key("lease_until").time(out.until);
+            if (out.rows[i].claimed_by != nullptr) // who never settled it
+                payload.field("lapsed_holder", out.rows[i].claimed_by);
+            payload.end();
             append_event("item.claimed", q->name, out.rows[i].item_id, worker, payload.done());
         }
         return out;
@@ -327,7 +333,9 @@ SOR_FUNCTION(tenants_with_work) {
             "$3 and r.available_at <= $4"
             "                               order by r.available_at limit 1), false)"
             "  from sor.tenants t"
-            " where $2 or t.tenant_id in (select g.tenant_id from sor.tenant_grants g where g.login = $1)"
+            " where ($2 or t.tenant_id in (select g.tenant_id from sor.tenant_grants g where g.login = $1))"
+            "   and not exists (select from sor.pauses p where p.kind = 'queue' and p.subject = $3)"
+            "   and not exists (select from sor.pauses p where p.kind = 'tenant' and p.subject = t.tenant_id::text)"
             " order by t.tenant_id",
             {NAMEOID, BOOLOID, TEXTOID, TIMESTAMPTZOID});
         static bridge::statement lapsed("select exists (select from sor.runs where tenant_id = $1 and worker = $2"

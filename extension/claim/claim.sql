@@ -45,6 +45,7 @@ create table sor.item_failures (
     order_value text collate "C",
     primary key (tenant_id, queue, item_id)
 );
+create index item_failures_dead on sor.item_failures (tenant_id, queue) where dead;
 comment on table sor.item_failures is
     'The last error of each item that failed and was not completed since. dead: it was tried as often as its queue allows, and waits for sor.requeue.';
 

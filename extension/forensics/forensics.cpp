@@ -714,6 +714,14 @@ SOR_FUNCTION(verify_events) {
         verify(tenant, run, out);
         if (run != nullptr && out.events == 0 && !has_run(tenant, *run))
             no_such_run(*run);
+        // For whoever watches. Under REPEATABLE READ the row of a verification in between could not be replaced.
+        if (run == nullptr && !XactReadOnly && !IsolationUsesXactSnapshot()) {
+            static bridge::statement note("insert into sor.verifications (tenant_id, verified_at, whole) values ($1, $2, $3)"
+                                          " on conflict (tenant_id) do update set verified_at = excluded.verified_at,"
+                                          " whole = excluded.whole",
+                                          {UUIDOID, TIMESTAMPTZOID, BOOLOID});
+            note.run(in(tenant), bridge::in_time(GetCurrentTimestamp()), in(!out.bad));
+        }
         return out;
     };
     // The system's stream is no tenant's: whoever may call this may verify it.

@@ -39,6 +39,17 @@ comment on function sor.verify_events(uuid, uuid) is
     'event that does not fit: changed, missing, inserted or out of order. What a chain cannot show, events missing at the end of a stream, is looked for in the journal and the outbox. '
     'The nil uuid stands for the system, whose stream has migrations and registrations. Errors: SR002 not granted, SR010 no such run.';
 
+create table sor.verifications (
+    tenant_id uuid primary key,
+    verified_at timestamptz not null,
+    whole boolean not null
+);
+comment on table sor.verifications is 'When the history of each tenant was last verified as a whole, and whether it was sound.';
+select sor.protect_tenant('sor.verifications');
+grant select, insert, update on sor.verifications to sor_engine;
+grant select on sor.verifications to sor_auditor;
+select pg_catalog.pg_extension_config_dump('sor.verifications', '');
+
 create function sor.doctor() returns table (name text, ok boolean, evidence text, fix text)
     language c volatile as 'MODULE_PATHNAME', 'sor_doctor'
     set search_path = pg_catalog, pg_temp set row_security = on;

@@ -206,6 +206,9 @@ std::string tell_other(const teller& t) {
     if (type == "role.assigned")
         return t.who() + " gave user " + std::string(t.value("user_id")) + " the role " + std::string(t.value("role")) +
                t.maybe(" instead of ", "former") + '.';
+    if (type == "switch.paused" || type == "switch.resumed")
+        return t.who() + (type == "switch.paused" ? " paused" : " let go on") + t.maybe(" the ", "kind") +
+               t.maybe(" \"", "name", "\"") + t.because() + '.';
     if (type == "registered")
         return t.who() + " registered" + t.maybe(" the ", "kind") + t.maybe(" \"", "name", "\"") + '.';
     return t.who() + " recorded " + std::string(type) + in_turn(t.event().turn_no) + t.because() + '.';

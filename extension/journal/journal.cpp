@@ -683,7 +683,7 @@ SOR_FUNCTION(append_event) {
     who.acts = true;
     return context::data_plane(tenant, who, [&](MemoryContext) -> Datum {
         static bridge::statement reserved(
-            "select $1 ~ '^(run|turn|tool_call|item|outbox|grant|role|migration|drill)\\.'"
+            "select $1 ~ '^(run|turn|tool_call|item|outbox|grant|role|switch|migration|drill)\\.'"
             " or $1 = 'registered' or $1 !~ '^[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)+$'",
             {TEXTOID});
         if (reserved.run(bridge::in(type)).boolean(0, 1))

@@ -3,6 +3,7 @@
 #include "bridge/uuid_v7.hpp"
 #include "claim/claim_core.hpp"
 #include "claim/queue.hpp"
+#include "switches/switches.hpp"
 
 namespace sor::outbox {
 
@@ -268,6 +269,8 @@ SOR_FUNCTION(claim_outbox) {
     claim::require_item_count(max);
     bridge::rowset rows(fcinfo);
     context::data_plane(tenant, outbox::relaying(), [&](MemoryContext) {
+        if (switches::stops_queue(claim::outbox_queue))
+            return;
         for (;;) {
             const auto taken = claim::ready::take(claim::outbox_queue, relay, max, lease, outbox::most_attempts);
             ListCell* cell;
@@ -327,6 +330,32 @@ SOR_FUNCTION(mark_failed) {
     context::data_plane(tenant, outbox::relaying(),
                         [&](MemoryContext) { outbox::mark_failed(id, token, error, permanent); });
     PG_RETURN_VOID();
+}
+
+SOR_FUNCTION(redrive) {
+    const bridge::arguments a(fcinfo);
+    const pg_uuid_t& tenant = a.uuid(0, "tenant_id");
+    const pg_uuid_t* message = a.uuid_or_null(1);
+    const text* destination = a.string_or_null(2);
+    const int max = a.integer(3, "max");
+    if ((message == nullptr) == (destination == nullptr))
+        bridge::raise(code::invalid_parameter, "give either a message or a destination", nullptr,
+                      "sor.find_messages(tenant_id, 'dead') lists the dead messages.");
+    if (max < 1 || max > 10000)
+        bridge::raise(code::invalid_parameter, "max is out of bounds", psprintf("It is %d.", max), "Give 1 to 10000.");
+    return Int32GetDatum(context::administration(tenant, "user", [&](MemoryContext) -> int {
+        if (message != nullptr) {
+            outbox::requeue(*message);
+            return 1;
+        }
+        static bridge::statement dead("select id from sor.outbox where tenant_id = $1 and status = 'dead'"
+                                      " and destination = $2 order by id limit $3",
+                                      {UUIDOID, TEXTOID, INT4OID});
+        const auto found = dead.run(in(tenant), in(destination), in(max));
+        for (uint64 i = 0; i < found.count; ++i)
+            outbox::requeue(found.uuid(i, 1));
+        return static_cast<int>(found.count);
+    }));
 }
 
 #define FOUND_MESSAGE                                                                                                  \

@@ -77,6 +77,13 @@ comment on function sor.requeue(uuid, text, text) is
     'Brings a dead item, or with the queue outbox a dead message, back: due at once, its attempts counted from 0 again, with a claim_token that no former holder has. '
     'Recorded as item.requeued. Errors: SR010 it is not dead, SR013 no such queue.';
 
+create function sor.redrive(tenant_id uuid, message_id uuid default null, destination text default null, max int default 1000) returns int
+    language c volatile as 'MODULE_PATHNAME', 'sor_redrive'
+    set search_path = pg_catalog, pg_temp set row_security = on;
+comment on function sor.redrive(uuid, uuid, text, int) is
+    'Brings dead messages back as sor.requeue does: the one given, or the oldest max (1 to 10,000) of the destination. Returns how many came back; call again while that is max. '
+    'Errors: SR010 the message is not dead, 22023 neither or both are given, or max is out of bounds.';
+
 grant execute on function sor.enqueue(uuid, text, text, text, jsonb, text, timestamptz) to sor_app;
 grant execute on function sor.find_messages(uuid, text, int) to sor_auditor;
 grant execute on function sor.claim_outbox(uuid, text, int, interval), sor.mark_dispatched(uuid, uuid, bigint, jsonb),

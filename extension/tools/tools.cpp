@@ -3,6 +3,7 @@
 #include "bridge/catalog.hpp"
 #include "bridge/subtransaction.hpp"
 #include "bridge/uuid_v7.hpp"
+#include "switches/switches.hpp"
 
 namespace sor::tools {
 
@@ -23,6 +24,7 @@ struct tool {
     const char* minimum_role;
     bool read_only;
     const Interval* response_ttl;
+    const char* paused; // why; null: it is not
 };
 
 const Interval* one_day() {
@@ -35,7 +37,7 @@ bool find_tool(const char* name, tool& into) {
     static bridge::statement find(
         "select function, minimum_role, read_only, response_ttl from sor.tools where name = $1", {TEXTOID});
     const auto row = find.run(in(name));
-    into = {name, find_builtin(name), nullptr, nullptr, false, one_day()};
+    into = {name, find_builtin(name), nullptr, nullptr, false, one_day(), switches::pause_of_tool(name)};
     if (!row.empty())
         into.response_ttl = DatumGetIntervalP(row.datum(0, 4));
     if (into.built_in != nullptr) {
@@ -159,6 +161,11 @@ void refuse_what_is_not_allowed(batch& b, const pg_uuid_t* user) {
                                  : role == nullptr ? "The user has no role in this tenant."
                                                    : psprintf("The user has the role %s.", role),
                                  "Act for a user who has it, or have an operator call sor.assign_role."));
+        else if (c.of.paused != nullptr)
+            refuse(c, error_json(code::paused, psprintf("tool \"%s\" is paused", c.name),
+                                 psprintf("The reason given: %s", c.of.paused),
+                                 "Do without it, or call again later with the same request_id; an operator lets it go on "
+                                 "with sor.resume."));
     }
 }
 
@@ -385,6 +392,7 @@ void run_at_once(batch& b) {
 }
 
 void run_batch(batch& b, const pg_uuid_t* asked, const pg_uuid_t& run_id, int64 run_token) {
+    switches::require_unpaused_tenant();
     const pg_uuid_t* user = acting_user(asked, run_id);
     if (user != nullptr)
         context::act_for(*user);
