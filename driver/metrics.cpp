@@ -71,7 +71,8 @@ std::string metrics_text(const std::vector<db::metric>& samples) {
     for (const auto& sample : samples) {
         if (sample.family != family) {
             family = sample.family;
-            out += "# HELP " + family + " " + escaped(sample.help, false) + "\n# TYPE " + family + " " + sample.type + "\n";
+            out += "# HELP " + family + " " + escaped(sample.help, false) + "\n# TYPE " + family + " " + sample.type +
+                   "\n";
         }
         out += sample.name;
         const auto labels = nlohmann::ordered_json::parse(sample.labels);
@@ -86,12 +87,13 @@ std::string metrics_text(const std::vector<db::metric>& samples) {
 }
 
 void declare_metrics(CLI::App& app, common_options& common, chosen_command& chosen) {
-    auto* command = add_command(
-        app, "metrics", "Print what to watch, in the text format of Prometheus",
-        "Of the tenants granted to the login, of all for operators. The cost does not grow with what waits. Counters are\n"
-        "kept in the database: they go on whoever calls. For node_exporter's textfile collector: --output FILE.prom under\n"
-        "cron; the file is replaced at once. For a login in sor_auditor or sor_operator.",
-        common);
+    auto* command = add_command(app, "metrics", "Print what to watch, in the text format of Prometheus",
+                                "Of the tenants granted to the login, of all for operators. The cost does not grow "
+                                "with what waits. Counters are\n"
+                                "kept in the database: they go on whoever calls. For node_exporter's textfile "
+                                "collector: --output FILE.prom under\n"
+                                "cron; the file is replaced at once. For a login in sor_auditor or sor_operator.",
+                                common);
     auto output = std::make_shared<std::string>();
     command->add_option("--output", *output, "Write to this file instead, whole or not at all")->type_name("FILE");
     command->callback(

@@ -70,8 +70,8 @@ public:
         } catch (const db::sql_error& error) {
             if (!first_.alive() || !second_.alive())
                 throw;
-            return {false, error.sqlstate() + ": " + error.message() + (error.detail().empty() ? "" : " ") +
-                               error.detail()};
+            return {false,
+                    error.sqlstate() + ": " + error.message() + (error.detail().empty() ? "" : " ") + error.detail()};
         }
     }
 
@@ -167,8 +167,7 @@ private:
         for (const char* time : {"first", "second"}) {
             db::transaction transaction(first_);
             const bool row = write_row(key);
-            const bool message =
-                db::enqueue(first_, tenant_.id, "preflight", "preflight.rollback", key, "{}").enqueued;
+            const bool message = db::enqueue(first_, tenant_.id, "preflight", "preflight.rollback", key, "{}").enqueued;
             ok = ok && row && message;
             evidence += (evidence.empty() ? "" : "; ") + std::string(time) + " transaction: row " +
                         (row ? "new" : "THERE ALREADY") + ", message " + (message ? "new" : "THERE ALREADY") +
@@ -207,8 +206,10 @@ private:
         rolled_back = db::preflight_context(first_);
         const auto other = db::preflight_context(second_);
         const auto seen = [](const db::session_context& c) {
-            return (c.empty ? "none" : c.tenant_id.empty() ? "PARTS OF ONE" : c.tenant_id) + ", " +
-                   std::to_string(c.visible) + " tables with visible rows";
+            return (c.empty               ? "none"
+                    : c.tenant_id.empty() ? "PARTS OF ONE"
+                                          : c.tenant_id) +
+                   ", " + std::to_string(c.visible) + " tables with visible rows";
         };
         const auto clean = [](const db::session_context& c) { return c.empty && c.visible == 0; };
         return {inside.tenant_id == tenant_.id && clean(committed) && clean(rolled_back) && clean(other),
@@ -280,7 +281,8 @@ void declare_preflight(CLI::App& app, common_options& common, chosen_command& ch
     auto* command = add_command(
         app, "preflight", "Try the eight controls that a release depends on, in production",
         "Of each tenant granted to the login: users and roles, the role boundary of agents, stored responses, two\n"
-        "sessions with one request, a message from enqueue to processed_at, a rollback, a reused connection, the actors\n"
+        "sessions with one request, a message from enqueue to processed_at, a rollback, a reused connection, the "
+        "actors\n"
         "of the history. Each check prints what it did and the rows it saw. What it tries is rolled back or removed;\n"
         "events of type drill.preflight and drill.request are all that stays. A message to --destination really goes\n"
         "there. Ends with 1 when a check says no. For a login in sor_operator with a grant of the tenants.",

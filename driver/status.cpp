@@ -115,7 +115,8 @@ void declare_status(CLI::App& app, common_options& common, chosen_command& chose
     auto* command = add_command(
         app, "status", "Say what a person on call has to know, and what to do",
         "Worst first: runs that lost their holder, leases that ran out, work and messages that nobody takes, what was\n"
-        "given up, what is paused; each with the command for it. Ends with 1 when there is anything but pauses. Of the\n"
+        "given up, what is paused; each with the command for it. Ends with 1 when there is anything but pauses. Of "
+        "the\n"
         "tenants granted to the login, of all for operators. For a login in sor_auditor or sor_operator.",
         common);
     auto options = std::make_shared<status_options>();
@@ -135,16 +136,16 @@ void declare_switches(CLI::App& app, common_options& common, chosen_command& cho
             ->check(CLI::IsMember({"tool", "queue", "tenant"}));
         command->add_option("name", *name, "Its name; the queue outbox is that of all messages")->required();
     };
-    auto* command = add_command(app, "pause", "Stop a tool, a queue or a tenant, from the next statement on",
-                                "A tool is refused (SR016). A queue hands out nothing; who holds an item may settle it. "
-                                "A tenant: both, and its\nmessages stay. Recorded, with the reason. `sor status` lists "
-                                "what is paused. For a login in sor_operator.",
-                                common);
+    auto* command =
+        add_command(app, "pause", "Stop a tool, a queue or a tenant, from the next statement on",
+                    "A tool is refused (SR016). A queue hands out nothing; who holds an item may settle it. "
+                    "A tenant: both, and its\nmessages stay. Recorded, with the reason. `sor status` lists "
+                    "what is paused. For a login in sor_operator.",
+                    common);
     add_subject(command);
     command->add_option("--reason", *reason, "Why, for whoever finds it paused")->required()->type_name("TEXT");
-    command->callback([=, &chosen] {
-        chosen = [=](command_context& context) { return pause(*kind, *name, *reason, context); };
-    });
+    command->callback(
+        [=, &chosen] { chosen = [=](command_context& context) { return pause(*kind, *name, *reason, context); }; });
     command = add_command(app, "resume", "Let what was paused go on", "For a login in sor_operator.", common);
     add_subject(command);
     command->callback(

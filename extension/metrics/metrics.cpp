@@ -16,8 +16,8 @@ watched_tenants tenants_of(Oid caller) {
             " where $2 or t.tenant_id in (select g.tenant_id from sor.tenant_grants g where g.login = $1)"
             " order by t.name",
             {NAMEOID, BOOLOID});
-        const auto found = list.run(bridge::in_name(GetUserNameFromId(caller, false)),
-                                    in(switches::sees_every_tenant(caller)));
+        const auto found =
+            list.run(bridge::in_name(GetUserNameFromId(caller, false)), in(switches::sees_every_tenant(caller)));
         const MemoryContext here = MemoryContextSwitchTo(outer);
         into->list = static_cast<watched_tenant*>(palloc(sizeof(watched_tenant) * (found.count + 1)));
         for (uint64 i = 0; i < found.count; ++i)
@@ -65,7 +65,8 @@ struct family {
 constexpr family families[family_count] = {
     {"sor_queue_items", "gauge", "Items that wait or are being worked on; 10000 means at least so many."},
     {"sor_queue_due_items", "gauge", "Items that may be handed out now; 10000 means at least so many."},
-    {"sor_queue_oldest_due_seconds", "gauge", "For how long the item that is due longest has been due; 0 when none is."},
+    {"sor_queue_oldest_due_seconds", "gauge",
+     "For how long the item that is due longest has been due; 0 when none is."},
     {"sor_queue_expired_leases", "gauge",
      "Items whose holder let its lease run out and that nobody has taken since, among the 10000 due longest."},
     {"sor_queue_dead_items", "gauge",
@@ -74,21 +75,26 @@ constexpr family families[family_count] = {
     {"sor_runs_unended", "gauge", "Runs that have begun and not ended; 10000 means at least so many."},
     {"sor_runs_lapsed", "gauge", "Unended runs whose lease is over: nobody works on them, among 10000."},
     {"sor_runs_total", "counter", "Runs that were started, resumed, or ended with each status."},
-    {"sor_tool_calls_total", "counter", "Attempts of tool calls by how they ended; started counts outside calls alone."},
+    {"sor_tool_calls_total", "counter",
+     "Attempts of tool calls by how they ended; started counts outside calls alone."},
     {"sor_items_total", "counter", "What happened to items: claimed, completed, failed, released, dead, requeued."},
-    {"sor_messages_total", "counter", "What happened to messages: enqueued, dispatched, failed (each is a retry), dead."},
+    {"sor_messages_total", "counter",
+     "What happened to messages: enqueued, dispatched, failed (each is a retry), dead."},
     {"sor_events_total", "counter", "Events of every type."},
-    {"sor_lease_expiries_total", "counter", "Leases that ran out with their holder silent, seen when the next one took over."},
+    {"sor_lease_expiries_total", "counter",
+     "Leases that ran out with their holder silent, seen when the next one took over."},
     {"sor_outbox_dispatch_seconds", "histogram", "From a message's enqueue to the mark that it was sent."},
     {"sor_chain_verification_age_seconds", "gauge",
      "Since the history of the tenant was last verified as a whole, or since the tenant was made."},
     {"sor_chain_verification_whole", "gauge", "1: that verification found the history sound, 0: it did not."},
-    {"sor_counters_age_seconds", "gauge", "How old the counters of the tenant are; grows while a transaction stays open."},
+    {"sor_counters_age_seconds", "gauge",
+     "How old the counters of the tenant are; grows while a transaction stays open."},
     {"sor_paused", "gauge", "1 for each tool, queue or tenant that an operator paused."},
     {"sor_idempotency_keys_estimated", "gauge", "Stored responses, as the planner knows their table."},
     {"sor_table_bytes", "gauge", "Size of a table with its indexes and TOAST."},
     {"sor_table_rows_estimated", "gauge", "Rows of a table, as the planner knows it; absent before its first ANALYZE."},
-    {"sor_table_dead_rows_estimated", "gauge", "Rows of a table that await VACUUM, as the statistics collector knows it."},
+    {"sor_table_dead_rows_estimated", "gauge",
+     "Rows of a table that await VACUUM, as the statistics collector knows it."},
 };
 
 struct sample {
@@ -125,12 +131,12 @@ Jsonb* labels_of(std::initializer_list<std::pair<const char*, const char*>> pair
 
 // Of a histogram of seconds; the last bucket is +Inf.
 constexpr double bounds[] = {0.1, 0.5, 1, 5, 15, 30, 60, 300, 1800, 3600, 21600, 86400};
-constexpr const char* bound_names[] = {"0.1", "0.5", "1",    "5",    "15",    "30",    "60",
+constexpr const char* bound_names[] = {"0.1", "0.5",  "1",    "5",     "15",    "30",  "60",
                                        "300", "1800", "3600", "21600", "86400", "+Inf"};
 constexpr int bucket_count = sizeof(bounds) / sizeof(bounds[0]) + 1;
 static_assert(sizeof(bound_names) / sizeof(bound_names[0]) == bucket_count);
 
-constexpr int most_events = 1000000; // of one tenant in one call
+constexpr int most_events = 1000000;          // of one tenant in one call
 constexpr int64 minting = 1 * bridge::second; // an id is minted at most that long before its transaction has an xid
 
 // As of before anything was written: this transaction must not stand in its own way.
@@ -176,7 +182,8 @@ void count_events(const pg_uuid_t& tenant, const moment& now) {
         "  union all select 'latency sum', sum(s) from latency having count(*) > 0),"
         " saved as (insert into sor.event_counts (tenant_id, name, value) select $1, name, n from counted"
         "  on conflict (tenant_id, name) do update set value = event_counts.value + excluded.value)"
-        " select count(*), (select id from e order by id desc limit 1), (select created_at from e order by id desc limit "
+        " select count(*), (select id from e order by id desc limit 1), (select created_at from e order by id desc "
+        "limit "
         "1) from e",
         {UUIDOID, UUIDOID, UUIDOID, INT4OID, FLOAT8ARRAYOID});
     static bridge::statement save(
@@ -266,7 +273,8 @@ void say_counters(samples& out, const pg_uuid_t& tenant, const char* name) {
         out.add(dispatch_seconds, labels_of({{"tenant", name}, {"le", bound_names[i]}}), sum,
                 "sor_outbox_dispatch_seconds_bucket");
     }
-    out.add(dispatch_seconds, labels_of({{"tenant", name}}), value_of("latency sum"), "sor_outbox_dispatch_seconds_sum");
+    out.add(dispatch_seconds, labels_of({{"tenant", name}}), value_of("latency sum"),
+            "sor_outbox_dispatch_seconds_sum");
     out.add(dispatch_seconds, labels_of({{"tenant", name}}), sum, "sor_outbox_dispatch_seconds_count");
     const auto age = progress.run(in(tenant), in_time(GetCurrentTimestamp()));
     if (!age.empty())
@@ -279,16 +287,20 @@ void say_counters(samples& out, const pg_uuid_t& tenant, const char* name) {
 void say_gauges(samples& out, const pg_uuid_t& tenant, const char* name, TimestampTz now) {
     static bridge::statement queues(
         "select q.name,"
-        " (select count(*) from (select from sor.ready r where r.tenant_id = $1 and r.queue = q.name limit $3) x)::float8,"
-        " (select count(*) from (select from sor.ready r where r.tenant_id = $1 and r.queue = q.name and r.available_at <= "
+        " (select count(*) from (select from sor.ready r where r.tenant_id = $1 and r.queue = q.name limit $3) "
+        "x)::float8,"
+        " (select count(*) from (select from sor.ready r where r.tenant_id = $1 and r.queue = q.name and "
+        "r.available_at <= "
         "$2 order by r.available_at limit $3) x)::float8,"
         " coalesce((select extract(epoch from $2 - r.available_at)::float8 from sor.ready r where r.tenant_id = $1 and "
         "r.queue = q.name and r.available_at <= $2 order by r.available_at limit 1), 0),"
         " (select count(*) filter (where x.claimed_by is not null) from (select r.claimed_by from sor.ready r where "
         "r.tenant_id = $1 and r.queue = q.name and r.available_at <= $2 order by r.available_at limit $3) x)::float8,"
         " case when q.name = 'outbox'"
-        "   then (select count(*) from (select from sor.outbox o where o.tenant_id = $1 and o.status = 'dead' limit $3) x)"
-        "   else (select count(*) from (select from sor.item_failures f where f.tenant_id = $1 and f.queue = q.name and "
+        "   then (select count(*) from (select from sor.outbox o where o.tenant_id = $1 and o.status = 'dead' limit "
+        "$3) x)"
+        "   else (select count(*) from (select from sor.item_failures f where f.tenant_id = $1 and f.queue = q.name "
+        "and "
         "f.dead limit $3) x) end::float8"
         " from (select queues.name from sor.queues union all select 'outbox') q order by 1",
         {UUIDOID, TIMESTAMPTZOID, INT4OID});
@@ -335,7 +347,8 @@ void say_tables(samples& out) {
         "end::float8, case when c.reltuples >= 0 then c.reltuples::float8 end,"
         "       pg_catalog.pg_stat_get_dead_tuples(c.oid)::float8, c.oid = 'sor.idempotency_keys'::regclass"
         "  from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace"
-        " where c.relkind in ('r', 'p') and (n.nspname = 'sor' or pg_catalog.format('%I.%I', n.nspname, c.relname) = any"
+        " where c.relkind in ('r', 'p') and (n.nspname = 'sor' or pg_catalog.format('%I.%I', n.nspname, c.relname) = "
+        "any"
         "   (array(select target from sor.registered_tables union select target from sor.queues))) order by 1",
         {});
     const auto found = tables.run();

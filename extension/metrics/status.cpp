@@ -32,8 +32,7 @@ struct problems {
     void add(const problem& p) {
         const MemoryContext here = MemoryContextSwitchTo(memory);
         auto* kept = static_cast<problem*>(palloc(sizeof(problem)));
-        *kept = {p.how_bad, p.what,          keep(p.tenant), keep(p.subject), p.since,
-                 p.count,   keep(p.detail), keep(p.action)};
+        *kept = {p.how_bad, p.what, keep(p.tenant), keep(p.subject), p.since, p.count, keep(p.detail), keep(p.action)};
         list = lappend(list, kept);
         MemoryContextSwitchTo(here);
     }
@@ -67,9 +66,10 @@ void look_at_runs(problems& out, const watched_tenant& t, TimestampTz now) {
         const TimestampTz since = found.time(i, 4);
         const char* run = found.string(i, 1);
         const char* key = found.string_or_null(i, 3);
-        out.add({now - since > USECS_PER_HOUR ? severity::critical : severity::warning, "lapsed_run", t.name, run, since, 1,
-                 psprintf("worker \"%s\"%s%s%s stopped without ending it; its next start resumes it", found.string(i, 2),
-                          key ? ", run key \"" : "", key ? key : "", key ? "\"," : ""),
+        out.add({now - since > USECS_PER_HOUR ? severity::critical : severity::warning, "lapsed_run", t.name, run,
+                 since, 1,
+                 psprintf("worker \"%s\"%s%s%s stopped without ending it; its next start resumes it",
+                          found.string(i, 2), key ? ", run key \"" : "", key ? key : "", key ? "\"," : ""),
                  psprintf("sor report --tenant %s --run %s; to end it: select sor.cancel_run(%s, %s, 'REASON')",
                           quoted(t.name), run, literal(bridge::to_cstring(t.id)), literal(run))});
     }
@@ -80,7 +80,8 @@ void look_at_queues(problems& out, const watched_tenant& t, TimestampTz now) {
         "select q.name, d.due, d.lapsed, d.oldest, d.oldest_lapsed, exists (select from sor.pauses p where p.subject = "
         "case p.kind when 'queue' then q.name when 'tenant' then $1::text end)"
         " from (select queues.name from sor.queues union all select 'outbox') q,"
-        " lateral (select count(*) as due, count(*) filter (where x.claimed_by is not null) as lapsed, min(x.available_at) "
+        " lateral (select count(*) as due, count(*) filter (where x.claimed_by is not null) as lapsed, "
+        "min(x.available_at) "
         "as oldest, min(x.available_at) filter (where x.claimed_by is not null) as oldest_lapsed"
         "  from (select r.claimed_by, r.available_at from sor.ready r where r.tenant_id = $1 and r.queue = q.name"
         "         and r.available_at <= $2 order by r.available_at limit $3) x) d"
@@ -96,49 +97,55 @@ void look_at_queues(problems& out, const watched_tenant& t, TimestampTz now) {
         const bool outbox = strcmp(queue, claim::outbox_queue) == 0;
         const TimestampTz oldest = found.time(i, 4);
         if (outbox && now - oldest > 5 * minute)
-            out.add({severity::critical, "relay_stopped", t.name, queue, oldest, due, "messages are due and no relay takes them",
-                     "sor relay --settings settings.toml --verbose"});
+            out.add({severity::critical, "relay_stopped", t.name, queue, oldest, due,
+                     "messages are due and no relay takes them", "sor relay --settings settings.toml --verbose"});
         if (!outbox && now - oldest > 15 * minute)
-            out.add({severity::warning, "queue_not_worked", t.name, queue, oldest, due, "items are due and no worker takes them",
-                     psprintf("sor work %s --tenant %s --worker WORKER --handler COMMAND --on-behalf-of EMAIL", quoted(queue),
-                              quoted(t.name))});
+            out.add({severity::warning, "queue_not_worked", t.name, queue, oldest, due,
+                     "items are due and no worker takes them",
+                     psprintf("sor work %s --tenant %s --worker WORKER --handler COMMAND --on-behalf-of EMAIL",
+                              quoted(queue), quoted(t.name))});
         if (found.bigint(i, 3) > 0)
-            out.add({severity::warning, "expired_lease", t.name, queue, found.time(i, 5), found.bigint(i, 3),
-                     outbox ? "a relay took messages and did not mark them" : "a worker took items and did not settle them",
-                     outbox ? "sor relay --settings settings.toml --verbose"
-                            : psprintf("sor work %s --tenant %s --worker WORKER --handler COMMAND --on-behalf-of EMAIL",
-                                       quoted(queue), quoted(t.name))});
+            out.add(
+                {severity::warning, "expired_lease", t.name, queue, found.time(i, 5), found.bigint(i, 3),
+                 outbox ? "a relay took messages and did not mark them" : "a worker took items and did not settle them",
+                 outbox ? "sor relay --settings settings.toml --verbose"
+                        : psprintf("sor work %s --tenant %s --worker WORKER --handler COMMAND --on-behalf-of EMAIL",
+                                   quoted(queue), quoted(t.name))});
     }
 }
 
 void look_at_the_dead(problems& out, const watched_tenant& t) {
     static bridge::statement items(
-        "select queue, count(*), min(failed_at), (array_agg(item_id order by failed_at desc))[1], (array_agg(error order by "
+        "select queue, count(*), min(failed_at), (array_agg(item_id order by failed_at desc))[1], (array_agg(error "
+        "order by "
         "failed_at desc))[1] from (select queue, item_id, failed_at, error from sor.item_failures"
         "  where tenant_id = $1 and dead limit $2) x group by queue order by queue",
         {UUIDOID, INT4OID});
     static bridge::statement messages(
-        "select destination, count(*), min(created_at), (array_agg(id::text order by id desc))[1], (array_agg(last_error "
+        "select destination, count(*), min(created_at), (array_agg(id::text order by id desc))[1], "
+        "(array_agg(last_error "
         "order by id desc))[1] from (select destination, id, created_at, last_error from sor.outbox"
         "  where tenant_id = $1 and status = 'dead' limit $2) x group by destination order by destination",
         {UUIDOID, INT4OID});
     const auto of_items = items.run(in(t.id), in(most_counted));
     for (uint64 i = 0; i < of_items.count; ++i)
-        out.add({severity::warning, "dead_items", t.name, of_items.string(i, 1), of_items.time(i, 3), of_items.bigint(i, 2),
-                 psprintf("the last, item %s: %s", of_items.string(i, 4), of_items.string(i, 5)),
+        out.add({severity::warning, "dead_items", t.name, of_items.string(i, 1), of_items.time(i, 3),
+                 of_items.bigint(i, 2), psprintf("the last, item %s: %s", of_items.string(i, 4), of_items.string(i, 5)),
                  psprintf("select sor.requeue(%s, %s, %s)", literal(bridge::to_cstring(t.id)),
                           literal(of_items.string(i, 1)), literal(of_items.string(i, 4)))});
     const auto of_messages = messages.run(in(t.id), in(most_counted));
     for (uint64 i = 0; i < of_messages.count; ++i)
-        out.add({severity::warning, "dead_messages", t.name, of_messages.string(i, 1), of_messages.time(i, 3),
-                 of_messages.bigint(i, 2),
-                 psprintf("the last, message %s: %s", of_messages.string(i, 4),
-                          of_messages.null(i, 5) ? "no error was recorded" : of_messages.string(i, 5)),
-                 psprintf("sor redrive --tenant %s --destination %s", quoted(t.name), quoted(of_messages.string(i, 1)))});
+        out.add(
+            {severity::warning, "dead_messages", t.name, of_messages.string(i, 1), of_messages.time(i, 3),
+             of_messages.bigint(i, 2),
+             psprintf("the last, message %s: %s", of_messages.string(i, 4),
+                      of_messages.null(i, 5) ? "no error was recorded" : of_messages.string(i, 5)),
+             psprintf("sor redrive --tenant %s --destination %s", quoted(t.name), quoted(of_messages.string(i, 1)))});
 }
 
 void look_at_history(problems& out, const watched_tenant& t) {
-    static bridge::statement find("select verified_at from sor.verifications where tenant_id = $1 and not whole", {UUIDOID});
+    static bridge::statement find("select verified_at from sor.verifications where tenant_id = $1 and not whole",
+                                  {UUIDOID});
     const auto found = find.run(in(t.id));
     if (!found.empty())
         out.add({severity::critical, "history_unsound", t.name, nullptr, found.time(0, 1), 1,

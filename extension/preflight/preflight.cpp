@@ -136,11 +136,11 @@ finding role_boundary(const pg_uuid_t& tenant) {
                            strcmp(sqlstate, "SR003") == 0 && strstr(message, "needs the role admin") != nullptr &&
                            refusals == 1;
                 const MemoryContext here = MemoryContextSwitchTo(outer);
-                into->evidence =
-                    psprintf("an agent for a member (its role: %s) called a tool of admins: %s, %s: %s%s%s; " INT64_FORMAT
-                             " tool_call.refused event",
-                             role ? role : "none", status, sqlstate, message, detail ? "; " : "", detail ? detail : "",
-                             refusals);
+                into->evidence = psprintf(
+                    "an agent for a member (its role: %s) called a tool of admins: %s, %s: %s%s%s; " INT64_FORMAT
+                    " tool_call.refused event",
+                    role ? role : "none", status, sqlstate, message, detail ? "; " : "", detail ? detail : "",
+                    refusals);
                 MemoryContextSwitchTo(here);
             },
             &user);
@@ -151,7 +151,8 @@ finding role_boundary(const pg_uuid_t& tenant) {
 finding key_layer(const pg_uuid_t& tenant) {
     static bridge::statement catalog(
         "select exists (select from pg_catalog.pg_index i where i.indrelid = 'sor.idempotency_keys'::regclass"
-        "          and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null and i.indnkeyatts = 2"
+        "          and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null and i.indnkeyatts = "
+        "2"
         "          and i.indkey[0] = (select a.attnum from pg_catalog.pg_attribute a where a.attrelid = i.indrelid and "
         "a.attname = 'tenant_id')"
         "          and i.indkey[1] = (select a.attnum from pg_catalog.pg_attribute a where a.attrelid = i.indrelid and "
@@ -165,10 +166,11 @@ finding key_layer(const pg_uuid_t& tenant) {
     const bool has_key = found.boolean(0, 1);
     const bool has_index = found.boolean(0, 2);
     const finding lives = try_out([&tenant](finding& out) {
-        static bridge::statement add("insert into sor.idempotency_keys (tenant_id, key, operation, fingerprint, response)"
-                                     " values ($1, $2, $3, '', '{}') returning expires_at - created_at = interval '24 "
-                                     "hours', (expires_at - created_at)::text",
-                                     {UUIDOID, UUIDOID, TEXTOID});
+        static bridge::statement add(
+            "insert into sor.idempotency_keys (tenant_id, key, operation, fingerprint, response)"
+            " values ($1, $2, $3, '', '{}') returning expires_at - created_at = interval '24 "
+            "hours', (expires_at - created_at)::text",
+            {UUIDOID, UUIDOID, TEXTOID});
         const auto row = add.run(in(tenant), in(bridge::uuid_v7()), in(operation));
         out = {row.boolean(0, 1), row.string(0, 2)};
     });
@@ -261,16 +263,21 @@ finding rolled_back_together(const pg_uuid_t& tenant) {
 finding actor_kinds(const pg_uuid_t& tenant) {
     // The system's are what relays and lapsed leases did, and maintenance.
     static bridge::statement find(
-        "with kinds as (select actor_kind, count(*) as n, count(*) filter (where not (actor_kind in ('user', 'agent') or"
-        "    actor_kind = 'system' and (event_type in ('outbox.dispatched', 'outbox.failed', 'outbox.dead', 'item.dead', "
+        "with kinds as (select actor_kind, count(*) as n, count(*) filter (where not (actor_kind in ('user', 'agent') "
+        "or"
+        "    actor_kind = 'system' and (event_type in ('outbox.dispatched', 'outbox.failed', 'outbox.dead', "
+        "'item.dead', "
         "'tool_call.unknown')"
-        "      or event_type ^@ 'migration.' or event_type ^@ 'drill.'))) as wrong, min(event_type collate \"C\") filter "
+        "      or event_type ^@ 'migration.' or event_type ^@ 'drill.'))) as wrong, min(event_type collate \"C\") "
+        "filter "
         "(where not (actor_kind in ('user', 'agent') or"
-        "    actor_kind = 'system' and (event_type in ('outbox.dispatched', 'outbox.failed', 'outbox.dead', 'item.dead', "
+        "    actor_kind = 'system' and (event_type in ('outbox.dispatched', 'outbox.failed', 'outbox.dead', "
+        "'item.dead', "
         "'tool_call.unknown')"
         "      or event_type ^@ 'migration.' or event_type ^@ 'drill.'))) as example"
         "  from sor.agent_events where tenant_id = $1 group by actor_kind)"
-        " select coalesce(sum(wrong), 0)::bigint, coalesce(pg_catalog.string_agg(pg_catalog.format('%s %s%s', actor_kind, "
+        " select coalesce(sum(wrong), 0)::bigint, coalesce(pg_catalog.string_agg(pg_catalog.format('%s %s%s', "
+        "actor_kind, "
         "n, case when wrong > 0 then"
         "   pg_catalog.format(' (%s that neither relay nor maintenance wrote, such as %s)', wrong, example) end), ', ' "
         "order by actor_kind), 'none')"
@@ -304,7 +311,11 @@ void record(const finding* findings) {
     for (int i = 0; i < check_count; ++i)
         if (checks[i].find != nullptr) {
             ok = ok && findings[i].ok;
-            w.object().field("check_no", i + 1).field("ok", findings[i].ok).field("evidence", findings[i].evidence).end();
+            w.object()
+                .field("check_no", i + 1)
+                .field("ok", findings[i].ok)
+                .field("evidence", findings[i].evidence)
+                .end();
         }
     events::append_administrative("drill.preflight", w.end().field("ok", ok).end().done());
 }
@@ -346,8 +357,7 @@ SOR_FUNCTION(preflight) {
                 " where $2 or t.tenant_id in (select g.tenant_id from sor.tenant_grants g where g.login = $1)"
                 " order by t.name",
                 {NAMEOID, BOOLOID});
-            const auto found =
-                list.run(bridge::in_name(GetUserNameFromId(caller, false)), in(superuser_arg(caller)));
+            const auto found = list.run(bridge::in_name(GetUserNameFromId(caller, false)), in(superuser_arg(caller)));
             const MemoryContext here = MemoryContextSwitchTo(outer);
             *into = static_cast<tenant*>(palloc(sizeof(tenant) * (found.count + 1)));
             for (uint64 i = 0; i < found.count; ++i)
@@ -397,8 +407,12 @@ SOR_FUNCTION(preflight_request) {
     const pg_uuid_t& tenant = a.uuid(0, "tenant_id");
     const pg_uuid_t& key = a.uuid(1, "request_id");
     return context::data_plane(tenant, {}, [&](MemoryContext caller) -> Datum {
-        idempotency::request r = {key,       operation, idempotency::fingerprint_of(operation, nullptr, bridge::empty_object()),
-                                  &kept_for, idempotency::request::unknown, nullptr};
+        idempotency::request r = {key,
+                                  operation,
+                                  idempotency::fingerprint_of(operation, nullptr, bridge::empty_object()),
+                                  &kept_for,
+                                  idempotency::request::unknown,
+                                  nullptr};
         idempotency::look_up(&r, 1);
         if (r.state == idempotency::request::unknown)
             idempotency::reserve(&r, 1);

@@ -18,6 +18,7 @@ bool anything_is_paused() {
     static bool known = false;
     static bool any = false;
     static uint64 seen = 0;
+    AcceptInvalidationMessages(); // a transaction that holds its locks already would not hear of it
     const uint64 now = bridge::relation_changes();
     if (!known || seen != now) {
         any = find.run_latest().boolean(0, 1);
@@ -186,11 +187,11 @@ SOR_FUNCTION(list_pauses) {
             "    or exists (select from sor.tenant_grants g where g.login = $1 and g.tenant_id = t.tenant_id)"
             " order by p.paused_at, p.kind, p.subject",
             {NAMEOID, BOOLOID});
-        const auto found = list.run(bridge::in_name(GetUserNameFromId(caller, false)),
-                                    in(switches::sees_every_tenant(caller)));
+        const auto found =
+            list.run(bridge::in_name(GetUserNameFromId(caller, false)), in(switches::sees_every_tenant(caller)));
         for (uint64 i = 0; i < found.count; ++i)
-            rows.add({found.column(i, 1), found.column(i, 2), found.column(i, 3), found.column(i, 4),
-                      found.column(i, 5)});
+            rows.add(
+                {found.column(i, 1), found.column(i, 2), found.column(i, 3), found.column(i, 4), found.column(i, 5)});
     });
     return 0;
 }
