@@ -21,8 +21,16 @@ subcommand add(CLI::App& group, common_options& common, chosen_command& chosen, 
         ->type_name("DIRECTORY")
         ->default_str("that of [migrate] in the settings, or migrations");
     made.app->add_flag("--json", target->json, "Print one JSON document");
-    made.app->callback(
-        [target, run, &chosen] { chosen = [target, run](command_context& context) { return run(*target, context); }; });
+    made.app->callback([target, run, &chosen] {
+        chosen = [target, run](command_context& context) {
+            try {
+                return run(*target, context);
+            } catch (const db::sql_error& error) {
+                context.log.error(error);
+                return migrate::exit_code_of(error);
+            }
+        };
+    });
     return made;
 }
 
