@@ -9,7 +9,7 @@ use IPC::Run ();
 use SorTest qw(decode_json slurp spew top);
 use Test::More;
 
-my %login_of = (load => 'backend', work => 'night_worker', mcp => 'night_worker', relay => 'relay', purge => 'relay', preflight => 'operator', metrics => 'operator', status => 'auditor', pause => 'operator', resume => 'operator', redrive => 'operator', report => 'auditor', doctor => 'operator');
+my %login_of = (load => 'backend', work => 'night_worker', mcp => 'night_worker', relay => 'relay', purge => 'relay', preflight => 'operator', metrics => 'operator', status => 'auditor', pause => 'operator', resume => 'operator', redrive => 'operator', report => 'auditor', doctor => 'operator', migrate => 'operator');
 my @pages = ('README.md', map { s{^\Q${\top}\E/}{}r } sort glob top . '/docs/*.md');
 
 my $world = SorTest->new(bare => 1);
@@ -30,7 +30,8 @@ sub mask
 		s/^LOCATION: .*\n//mg;
 		s/[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|\b[0-9a-f]{4,8}…/<id>/g;
 		s/\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d(?::?\d\d)?|Z| UTC)?|\b\d\d:\d\d:\d\d(?:\.\d+)?\b/<time>/g;
-		s/\b\d{13,}\b|\b\d+…/<n>/g;
+		s/\b\d{13,}\b|\b\d+…|\b\d+(?:\.\d+)?(?= ms\b)/<n>/g;
+		s/(sor_rehearsal_\d+_)[0-9a-f]+/$1<id>/g;
 		s/-{2,}/-/g; # widths of columns
 		s/\h+/ /g;
 		s/^ | $//mg;
@@ -171,14 +172,20 @@ sub run_mcp
 	return;
 }
 
-# The ```sh blocks that call sor, a line each, the lines of ```crontab, in the home of the jobs, and the ```mcp blocks.
+# The ```sh blocks that call sor, a line each, after the files of ```migration blocks, the lines of ```crontab, in the home of the jobs, and the ```mcp blocks.
 sub run_sh
 {
 	my ($page, $database) = @_;
 	for my $block (blocks($page))
 	{
-		spew($world->home . '/settings.toml', bytes($block->{text} =~ s/127\.0\.0\.1:\K25\b/$world->{smtp_port}/r =~ s/^user = "\K[^"]+/$world->superuser/mger))
+		spew($world->home . '/settings.toml', bytes($block->{text} =~ s/127\.0\.0\.1:\K25\b/$world->{smtp_port}/r =~ s/^user = "\K[^"]+|^dbname = "user=\K\w+/$world->superuser/mger))
 			if $block->{language} eq 'toml';
+		if ($block->{language} eq 'migration') # a file, whose first line says which
+		{
+			my ($file) = $block->{text} =~ m{^-- (\w+/[\w.]+)\n} or die "$page:$block->{line}: which file?";
+			mkdir $world->home . '/' . $file =~ s{/.*}{}r;
+			spew($world->home . "/$file", bytes($block->{text}));
+		}
 		run_mcp($page, $block, $database) if $block->{language} eq 'mcp';
 		ok(eval { decode_json(bytes($block->{text})) }, "$page:$block->{line} is JSON") if $block->{language} eq 'json';
 		my @lines = $block->{language} eq 'sh' ? $block->{text} =~ /^(sor .*)$/mg
@@ -249,10 +256,14 @@ for my $page (@pages)
 {
 	my $database = lc $page =~ s{.*/|\.md$}{}gr;
 	$node->safe_psql('postgres', "CREATE DATABASE page_$database TEMPLATE readme");
-	spew($world->home . '/.pg_service.conf', join '', map { my $login = $login_of{$_};
-		"[$login]\nhost=" . $node->host . "\nport=" . $node->port . "\ndbname=page_$database\nuser=$login\n" } keys %login_of);
+	spew($world->home . '/.pg_service.conf', join '', map { "[$_]\nhost=" . $node->host . "\nport=" . $node->port . "\ndbname=page_$database\nuser=$_\n" }
+		'reviewer', values %login_of);
+	unlink glob $world->home . '/migrations/*';
+	# a page with files begins with what is done with them
+	my $files_first = grep { $_->{language} eq 'migration' } blocks($page);
+	run_sh($page, "page_$database") if $files_first;
 	run_sql($page, "page_$database") if $page ne 'README.md';
-	run_sh($page, "page_$database");
+	run_sh($page, "page_$database") if !$files_first;
 	is($node->safe_psql("page_$database", 'SELECT count(*) FROM sor.tenants t, sor.verify_events(t.tenant_id) v WHERE first_bad IS NOT NULL'),
 		'0', "$page leaves a history that verifies");
 }
@@ -271,9 +282,9 @@ my %setting = map { $_ => 1 } qw(tenant_id user_id actor_kind);
 my %trigger = map { $_ => 1 } split /\n/, $node->safe_psql('readme', "SELECT proname FROM pg_proc WHERE pronamespace = 'sor'::regnamespace AND prorettype = 'trigger'::regtype");
 my $sqlstates = join '', map { slurp($_) } glob top . '/extension/*/*.{hpp,cpp,sql}';
 my (%options, %named);
-for my $command (keys %login_of)
+for my $command (map { $_ eq 'migrate' ? map { "migrate $_" } qw(new review rehearse approve apply rollback status verify) : $_ } keys %login_of)
 {
-	my $help = $world->sor([ $command, '--help' ]);
+	my $help = $world->sor([ split(/ /, $command), '--help' ]);
 	is($help->{rc}, 0, "sor $command --help");
 	$options{$command} = { map { $_ => 1 } $help->{out} =~ /(?<![\w-])(--[a-z][a-z-]*)/g };
 }
@@ -295,7 +306,7 @@ for my $page (@pages)
 	push @wrong, $_ for grep { !-e top . "/$_" } $text =~ m{`((?:t|sql|driver|extension|scripts|examples|bench)/[\w./-]+)`}g;
 	push @wrong, $_ for grep { index($sqlstates, $_) < 0 } $text =~ /\b(SR0\d\d)\b/g;
 	# the driver's options, where a command is named
-	while ($text =~ /(?:^|[`\s\/])sor (load|work|mcp|relay|purge|report|preflight|metrics|status|pause|resume|redrive|doctor)\b([^`\n]*)/g)
+	while ($text =~ /(?:^|[`\s\/])sor (load|work|mcp|relay|purge|report|preflight|metrics|status|pause|resume|redrive|doctor|migrate \w+)\b([^`\n]*)/g)
 	{
 		my ($command, $rest) = ($1, $2);
 		push @wrong, "sor $command $_" for grep { !$options{$command}{$_} } $rest =~ /(?<!\S)(--[a-z][a-z-]*)/g;

@@ -4,6 +4,7 @@
 CREATE ROLE reconciler NOLOGIN;
 
 CREATE ROLE operator LOGIN PASSWORD :'operator_password' IN ROLE sor_operator, reconciler;
+CREATE ROLE reviewer LOGIN PASSWORD :'reviewer_password' IN ROLE sor_operator; -- approves what the operator proposes
 CREATE ROLE reconciler_loader LOGIN PASSWORD :'loader_password' IN ROLE sor_app;
 CREATE ROLE reconciler_worker LOGIN PASSWORD :'worker_password' IN ROLE sor_worker;
 CREATE ROLE reconciler_relay LOGIN PASSWORD :'relay_password' IN ROLE sor_relay;

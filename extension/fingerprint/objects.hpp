@@ -83,13 +83,14 @@ with scope as materialized (
            a.atthasdef, null, a.attacl, null
       from attribute a join pg_type t on t.oid = a.atttypid left join pg_attrdef d on d.adrelid = a.relid and d.adnum = a.attnum
 
-    union all -- those that a partition has of its parent's foreign keys go with the parent's, under names of the server's
+    union all -- those that a partition has of its parent's foreign keys go with the parent's, under names of the server's;
+              -- NOT NULL, which has constraints from 18 on, is its column's
     select 'pg_constraint'::regclass, k.oid, 0, 'constraint ' || coalesce(r.name, s.name || '.' || quote_ident(t.typname)) || '.' || quote_ident(k.conname),
            concat_ws(E'\n', pg_get_constraintdef(k.oid),
                case when k.contype = 'f' and exists (select from pg_trigger g where g.tgconstraint = k.oid and g.tgenabled <> 'O') then 'triggers disabled' end),
            true, null, null, null
       from pg_constraint k left join relation r on r.oid = k.conrelid left join (pg_type t join scope s on s.oid = t.typnamespace) on t.oid = k.contypid
-     where coalesce(r.oid, t.oid) is not null and k.contype <> 't' and not (k.contype = 'f' and k.conparentid <> 0) and not (k.contype = 'n' and k.coninhcount > 0)
+     where coalesce(r.oid, t.oid) is not null and k.contype <> 't' and not (k.contype = 'f' and k.conparentid <> 0) and (k.contype <> 'n' or not k.convalidated or k.connoinherit)
        and ('pg_type'::regclass, k.contypid) not in (select classid, objid from member)
 
     union all

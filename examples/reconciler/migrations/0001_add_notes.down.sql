@@ -1,0 +1,1 @@
+ALTER TABLE reconciler.expenses DROP COLUMN notes;
