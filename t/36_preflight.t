@@ -52,6 +52,8 @@ is(scalar @{ $world->mails }, $mails, 'no mail was sent');
 is(join("\n", grep { !only_sor_calls($_) } map { $_->[1] } @{ $world->statements($log, qr/^operator$/) }), '', 'the driver called sor. functions and nothing else');
 is(join(' ', glob '/tmp/sor-preflight.*'), '', 'no file is left');
 
+$before = everything('reconciler'); # with that verification noted
+
 # for people
 $r = $world->sor([ @base, '--tenant', 'alice', '--destination', 'mail', '--payload', '{"to": "ops@alice.example", "subject": "Preflight", "text": "test"}',
 	'--table', 'expenses', '--record', '{"transaction_id": "00000000-0000-4000-8000-000000000001", "trans_date": "2026-01-01", "merchant": "m", "card": "c", "amount": 1, "currency": "GBP", "category": "x"}' ]);
