@@ -312,10 +312,10 @@ std::vector<found_message> find_messages(connection& connection, const std::stri
 }
 
 std::vector<finding> review_migration(connection& connection, const std::string& up,
-                                      const std::optional<std::string>& down) {
+                                      const std::optional<std::string>& down, const std::string& name) {
     const auto result = connection.query("select statement_no, line, direction, severity, rule, detail, safer "
-                                         "from sor.review_migration($1::text, $2::text)",
-                                         {up, down});
+                                         "from sor.review_migration($1::text, $2::text, $3::text)",
+                                         {up, down, name});
     std::vector<finding> findings;
     for (int row = 0; row < result.rows(); ++row)
         findings.push_back({static_cast<int>(result.integer(row, 0)),

@@ -191,7 +191,9 @@ struct finding {
     std::string direction, severity, rule, detail;
     std::optional<std::string> safer;
 };
-std::vector<finding> review_migration(connection&, const std::string& up, const std::optional<std::string>& down);
+// The name may say which tables it is about.
+std::vector<finding> review_migration(connection&, const std::string& up, const std::optional<std::string>& down,
+                                      const std::string& name);
 std::string review_hash(connection&, const std::string& up, const std::optional<std::string>& down);
 std::string migration_checksum(connection&, const std::string& up, const std::optional<std::string>& down);
 // The checksum.

@@ -20,7 +20,7 @@ struct reviewed {
 
 reviewed review_one(workspace& work, const migration& file) {
     reviewed result{&file,
-                    db::review_migration(work.connection(), file.up, file.down),
+                    db::review_migration(work.connection(), file.up, file.down, file.name),
                     db::review_hash(work.connection(), file.up, file.down),
                     work.checksum(file),
                     "not proposed",

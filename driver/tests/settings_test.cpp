@@ -71,6 +71,21 @@ TEST(settings_test, ReadsWhoMayConnectAndTheLimits) {
     EXPECT_EQ(refusal("[mcp]\npeers = 1\n"), "settings.toml:2: \"peers\" is no array of tables");
 }
 
+TEST(settings_test, ReadsHowMigrationsAreRehearsed) {
+    const auto migrate = parse_settings("[migrate]\ndirectory = 'db'\n[migrate.rehearsal]\ndbname = 'service=x'\n"
+                                        "copy_megabytes = 5\nclone_command = 'c'\ndrop_command = 'd'\n",
+                                        "s")
+                             .migrate;
+    EXPECT_EQ(migrate.directory, "db");
+    EXPECT_EQ(migrate.rehearsal_dbname, "service=x");
+    EXPECT_EQ(migrate.copy_megabytes, 5);
+    EXPECT_EQ(migrate.clone_command + migrate.drop_command + migrate.check_command, "cd");
+    EXPECT_EQ(parse_settings("", "s").migrate.directory, "migrations");
+    EXPECT_EQ(refusal("[migrate.rehearsal]\nclone_command = 'c'\n"),
+              "settings.toml:1: \"clone_command\" and \"drop_command\" go together");
+    EXPECT_EQ(refusal("[migrate]\nfolder = 'x'\n"), "settings.toml:2: unknown setting \"folder\"");
+}
+
 TEST(settings_test, NamesFileAndLineOfWhatItRefuses) {
     EXPECT_EQ(refusal("\n[destination.x]\n"), "settings.toml:2: unknown setting \"destination\"");
     EXPECT_EQ(refusal("[destinations.m]\ntype = \"smtp\"\nurl = \"smtp://h\"\nfrom = \"a@b\"\nport = 25\n"),
