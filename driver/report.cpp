@@ -1,9 +1,13 @@
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
+#include <optional>
 #include <nlohmann/json.hpp>
 #include "command.hpp"
 #include "db/calls.hpp"
+#include "report/page.hpp"
+#include "report/rows.hpp"
 #include "text.hpp"
 
 namespace sor {
@@ -12,7 +16,7 @@ namespace {
 using nlohmann::ordered_json;
 
 struct report_options {
-    std::string tenant, run, worker, run_key, since, until;
+    std::string tenant, run, worker, run_key, since, until, at, time_zone;
     std::string format = "text";
     int max = 1000;
 };
@@ -21,83 +25,139 @@ void print(const std::string& text) {
     std::fwrite(text.data(), 1, text.size(), stdout);
 }
 
-// A value as a person reads it.
-std::string plain(const ordered_json& value) {
-    if (value.is_null())
-        return "-";
-    if (value.is_string())
-        return value.get<std::string>();
-    return value.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+std::string cell(const std::string& text) {
+    return text.empty() ? "-" : report::visible(excerpt(text, 300));
 }
 
-std::string member(const ordered_json& object, const char* name) {
-    const auto found = object.find(name);
-    return found == object.end() ? "-" : plain(*found);
-}
-
-// Rows under a heading, columns as wide as their longest value.
-void print_table(const ordered_json& report, const char* part, const std::vector<const char*>& columns) {
-    const auto found = report.find(part);
-    if (found == report.end() || !found->is_array())
-        return;
-    std::vector<std::vector<std::string>> rows{{columns.begin(), columns.end()}};
-    for (const auto& entry : *found) {
-        rows.emplace_back();
-        for (const auto* column : columns)
-            rows.back().push_back(member(entry, column));
-    }
-    std::vector<std::size_t> widths(columns.size());
+// Rows under a heading, columns as wide as their longest value; the last one is not cut.
+void print_table(const char* heading, const std::vector<const char*>& columns,
+                 const std::vector<std::vector<std::string>>& rows) {
+    std::vector<std::size_t> widths;
+    for (const auto* column : columns)
+        widths.push_back(characters(column));
     for (const auto& row : rows)
         for (std::size_t i = 0; i < row.size(); ++i)
-            widths[i] = std::max(widths[i], row[i].size());
-    print("\n" + std::string(part) + " (" + std::to_string(found->size()) + ")\n");
-    if (found->empty())
-        return;
-    for (const auto& row : rows) {
+            widths[i] = std::max(widths[i], characters(row[i]));
+    print("\n" + std::string(heading) + " (" + std::to_string(rows.size()) + ")\n");
+    const auto print_row = [&](const auto& row) {
         std::string line = " ";
-        for (std::size_t i = 0; i < row.size(); ++i)
-            line += " " + row[i] + std::string(i + 1 < row.size() ? widths[i] - row[i].size() + 1 : 0, ' ');
+        for (std::size_t i = 0; i < row.size(); ++i) {
+            const std::string value = row[i];
+            line += " " + value + std::string(i + 1 < row.size() ? widths[i] - characters(value) + 1 : 0, ' ');
+        }
         print(line + "\n");
+    };
+    if (rows.empty())
+        return;
+    print_row(columns);
+    for (const auto& row : rows)
+        print_row(row);
+}
+
+void print_table(const report::row& of, const char* part, const std::vector<const char*>& columns) {
+    std::vector<std::vector<std::string>> rows;
+    for (const auto& row : of.objects(part)) {
+        rows.emplace_back();
+        for (const auto* column : columns)
+            rows.back().push_back(cell(row.text(column)));
     }
+    print_table(part, columns, rows);
+}
+
+// ✕ stands before what went wrong.
+void print_event(const std::string& type, const std::string& narrative) {
+    print((report::is_bad(type) ? "✕ " : "  ") + report::visible(narrative) + "\n");
 }
 
 void print_report(const std::string& text) {
-    const auto report = ordered_json::parse(text);
+    const report::row whole(text);
+    const auto verification = whole.object("verification");
+    if (verification.has("first_bad")) {
+        const auto bad = verification.object("first_bad");
+        print("HISTORY WAS CHANGED: " +
+              report::visible((bad.has("seq") ? "event " + bad.text("seq") + " of " : std::string()) + "stream " +
+                              bad.text("stream_id") + (bad.has("id") ? ", id " + bad.text("id") : std::string()) +
+                              ": " + bad.text("problem")) +
+              "\n");
+    }
+    const auto summary = whole.object("summary");
     for (const auto* name : {"run", "scope", "timeline", "failure_point", "side_effects", "cause_and_next_action"}) {
         std::string label = name;
         for (auto& c : label)
             c = c == '_' ? ' ' : c;
-        std::printf("%-22s %s\n", (label + ":").c_str(), member(report.at("summary"), name).c_str());
+        std::printf("%-22s %s\n", (label + ":").c_str(), report::visible(summary.text(name)).c_str());
     }
-    print_table(report, "tool_calls", {"turn_no", "tool", "status", "started_at", "finished_at", "error"});
-    print_table(report, "outbox",
+    const auto events = whole.objects("events");
+    print("\ntimeline (" + std::to_string(events.size()) + ")\n");
+    for (const auto& event : events)
+        print_event(event.text("event_type"), event.text("narrative"));
+    print_table(whole, "tool_calls", {"turn_no", "tool", "status", "started_at", "finished_at", "error"});
+    print_table(whole, "outbox",
                 {"destination", "event_type", "aggregate_id", "status", "attempts", "processed_at", "last_error"});
-    print_table(report, "events", {"created_at", "seq", "event_type", "actor_kind", "actor"});
 }
 
-std::string tenant_id(const report_options& options, db::connection& connection) {
-    for (const auto& tenant : db::granted_tenants(connection))
+// The tenants that are meant: the one that was named, else all that are granted.
+std::vector<db::tenant> tenants_meant(const report_options& options, db::connection& connection) {
+    auto granted = db::granted_tenants(connection);
+    if (options.tenant.empty())
+        return granted;
+    for (const auto& tenant : granted)
         if (fold(tenant.name) == fold(options.tenant))
-            return tenant.id;
+            return {tenant};
     throw failure(exit_status::refused, "unknown tenant \"" + options.tenant + "\"",
                   "No tenant of this name is granted to the login.",
                   "An operator grants tenants with sor.grant_tenant.");
 }
 
-std::string run_id(const report_options& options, db::connection& connection, const std::string& tenant) {
-    if (!options.run.empty() && options.run != "latest")
-        return options.run;
-    const auto runs =
-        db::find_runs(connection, tenant, options.worker.empty() ? std::nullopt : std::optional(options.worker),
-                      options.run_key.empty() ? std::nullopt : std::optional(options.run_key), 1);
-    if (runs.empty())
-        throw failure(exit_status::usage, "tenant \"" + options.tenant + "\" has no such run", {},
-                      "sor report --tenant NAME lists its runs.");
-    return runs.front().id;
+db::tenant only_tenant(const std::vector<db::tenant>& tenants) {
+    if (tenants.size() == 1)
+        return tenants.front();
+    throw failure(exit_status::usage, "--tenant is missing",
+                  std::to_string(tenants.size()) + " tenants are granted to the login.",
+                  "Name one with --tenant NAME.");
 }
 
-exit_status report_period(const report_options& options, db::connection& connection, const std::string& tenant) {
-    const auto happenings = db::what_happened(connection, tenant, options.since, options.until, options.max);
+exit_status report_run(const report_options& options, db::connection& connection,
+                       const std::vector<db::tenant>& tenants, const std::string& run) {
+    for (const auto& tenant : tenants) {
+        std::string text;
+        try {
+            text = db::forensic_report(connection, tenant.id, run);
+        } catch (const db::sql_error& error) {
+            // an id does not say whose run it is
+            if (error.sqlstate() == "SR010" && &tenant != &tenants.back())
+                continue;
+            if (error.sqlstate() == "SR010" || error.sqlstate() == "22P02")
+                throw failure(exit_status::usage, "there is no run \"" + report::visible(excerpt(run, 100)) + "\"",
+                              options.tenant.empty() ? "It was looked for in each tenant that is granted to the login."
+                                                     : "It was looked for in tenant \"" + tenant.name + "\".",
+                              "sor report --tenant NAME lists the runs of a tenant.");
+            throw;
+        }
+        if (options.format == "json")
+            print(report::indented(text) + "\n");
+        else if (options.format == "html")
+            print(report::page_of_run(text, tenant.name, static_cast<std::size_t>(4 * options.max)));
+        else
+            print_report(text);
+        return exit_status::done;
+    }
+    throw failure(exit_status::refused, "no tenant is granted to the login", {},
+                  "An operator grants tenants with sor.grant_tenant.");
+}
+
+void print_runs(const std::vector<db::found_run>& found) {
+    std::vector<std::vector<std::string>> rows;
+    for (const auto& run : found)
+        rows.push_back(
+            {run.id, cell(run.worker), cell(run.run_key), run.status, cell(run.started_at), cell(run.finished_at)});
+    print_table("runs", {"run_id", "worker", "run_key", "status", "started_at", "finished_at"}, rows);
+}
+
+exit_status report_period(const report_options& options, db::connection& connection, const db::tenant& tenant,
+                          const db::time_range& time) {
+    const auto happenings = db::what_happened(connection, tenant.id, time, options.max);
+    const bool cut = happenings.size() == static_cast<std::size_t>(options.max);
     if (options.format == "json") {
         auto rows = ordered_json::array();
         for (const auto& one : happenings)
@@ -107,77 +167,141 @@ exit_status report_period(const report_options& options, db::connection& connect
                             {"actor", one.actor},
                             {"narrative", one.narrative}});
         print(rows.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
-    } else {
-        for (const auto& one : happenings)
-            print(one.created_at + "  " + one.event_type + "  " + one.actor + "  " + one.narrative + "\n");
-        if (happenings.size() == static_cast<std::size_t>(options.max))
-            print("... " + std::to_string(options.max) + " shown; --max shows more\n");
+        return exit_status::done;
     }
+    const auto runs = db::find_runs(connection, tenant.id, std::nullopt, std::nullopt, options.max, time);
+    if (options.format == "html") {
+        const auto spelled = [](const std::string& moment, const std::string& moved_by) {
+            return moved_by == "0" ? moment : moment + " " + moved_by;
+        };
+        print(report::page_of_period({tenant.name, spelled(time.since, time.since_moved_by),
+                                      spelled(time.until, time.until_moved_by), runs, happenings, cut}));
+        return exit_status::done;
+    }
+    for (const auto& one : happenings)
+        print_event(one.event_type, one.narrative + (one.run_id.empty() ? "" : " [run " + one.run_id + "]"));
+    if (cut)
+        print("... " + std::to_string(options.max) + " shown; --max shows more\n");
+    print_runs(runs);
     return exit_status::done;
 }
 
-exit_status report_runs(const report_options& options, db::connection& connection, const std::string& tenant) {
+// The run that was in progress in that minute; where there was none, or more than one, the hour around it.
+exit_status report_moment(const report_options& options, db::connection& connection, const db::tenant& tenant) {
+    for (const db::time_range& time :
+         {db::time_range{options.at, options.at, "0", "1 min"}, {options.at, options.at, "-30 min", "30 min"}}) {
+        const auto runs = db::find_runs(connection, tenant.id, std::nullopt, std::nullopt, 2, time);
+        if (runs.size() == 1)
+            return report_run(options, connection, {tenant}, runs.front().id);
+        if (runs.size() > 1)
+            break;
+    }
+    return report_period(options, connection, tenant, {options.at, options.at, "-30 min", "30 min"});
+}
+
+exit_status report_runs(const report_options& options, db::connection& connection, const db::tenant& tenant) {
+    const auto found = db::find_runs(connection, tenant.id, std::nullopt, std::nullopt, options.max);
+    if (options.format == "text") {
+        print_runs(found);
+        return exit_status::done;
+    }
+    if (options.format == "html")
+        throw failure(exit_status::usage, "a list of runs has no page", {},
+                      "Name a run, or a time with --at or --since, for --format html.");
     auto runs = ordered_json::array();
-    for (const auto& run : db::find_runs(connection, tenant, std::nullopt, std::nullopt, options.max))
+    for (const auto& run : found)
         runs.push_back({{"run_id", run.id},
                         {"worker", run.worker},
                         {"run_key", run.run_key},
                         {"status", run.status},
                         {"started_at", run.started_at},
                         {"finished_at", run.finished_at}});
-    if (options.format == "json")
-        print(runs.dump(2) + "\n");
-    else
-        print_table({{"runs", runs}}, "runs", {"run_id", "worker", "run_key", "status", "started_at", "finished_at"});
+    print(runs.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
     return exit_status::done;
 }
 
-exit_status report(const report_options& options, command_context& context) {
+// With the time zone of --time-zone, which libpq takes from its environment.
+db::connection connect_in_zone(const report_options& options, command_context& context) {
+    if (options.time_zone.empty())
+        return connect(context);
+    setenv("PGTZ", options.time_zone.c_str(), 1);
+    try {
+        return connect(context);
+    } catch (const failure& error) {
+        if (error.detail().find("\"TimeZone\"") == std::string::npos)
+            throw;
+        throw failure(exit_status::usage,
+                      "unknown time zone \"" + report::visible(excerpt(options.time_zone, 100)) + "\"", {},
+                      "Give a name such as Europe/Berlin, or UTC.");
+    }
+}
+
+exit_status answer(const report_options& options, command_context& context) {
     const bool period = !options.since.empty();
-    if (period && !options.run.empty())
-        throw failure(exit_status::usage, "a run and --since exclude each other");
+    const bool of_run = !options.run.empty() || !options.worker.empty() || !options.run_key.empty();
+    if (of_run + period + !options.at.empty() > 1)
+        throw failure(exit_status::usage, "a run, --at and --since exclude each other");
     if (!period && options.until != "now")
         throw failure(exit_status::usage, "--until goes with --since");
-    auto connection = connect(context);
+    auto connection = connect_in_zone(options, context);
     std::signal(SIGPIPE, SIG_DFL); // `sor report | head` ends as any filter does
-    const auto tenant = tenant_id(options, connection);
-    if (period)
-        return report_period(options, connection, tenant);
-    if (options.run.empty() && options.worker.empty() && options.run_key.empty())
-        return report_runs(options, connection, tenant);
-    const auto text = db::forensic_report(connection, tenant, run_id(options, connection, tenant));
-    if (options.format == "json")
-        print(ordered_json::parse(text).dump(2) + "\n");
-    else
-        print_report(text);
-    return exit_status::done;
+    const auto tenants = tenants_meant(options, connection);
+    if (!options.run.empty() && options.run != "latest")
+        return report_run(options, connection, tenants, options.run);
+    const auto tenant = only_tenant(tenants);
+    if (of_run) {
+        const auto runs =
+            db::find_runs(connection, tenant.id, options.worker.empty() ? std::nullopt : std::optional(options.worker),
+                          options.run_key.empty() ? std::nullopt : std::optional(options.run_key), 1);
+        if (runs.empty())
+            throw failure(exit_status::usage, "tenant \"" + tenant.name + "\" has no such run", {},
+                          "sor report --tenant NAME lists its runs.");
+        return report_run(options, connection, {tenant}, runs.front().id);
+    }
+    try {
+        if (!options.at.empty())
+            return report_moment(options, connection, tenant);
+        if (period)
+            return report_period(options, connection, tenant, {options.since, options.until});
+    } catch (const db::sql_error& error) {
+        if (!error.sqlstate().starts_with("22"))
+            throw;
+        throw failure(exit_status::usage, "a time could not be read", error.message(),
+                      "Give a time such as \"2026-11-17 23:00\", yesterday or now.");
+    }
+    return report_runs(options, connection, tenant);
 }
 
 } // namespace
 
 void declare_report(CLI::App& app, common_options& common, chosen_command& chosen) {
-    auto* command = add_command(app, "report", "Say what a Worker did, out of the database alone",
-                                "With a run, its id, `latest` or the newest of --worker or --run-key: the forensic "
-                                "report, a summary of six lines and\n"
-                                "the tool calls, messages and events. With --since and --until: what happened in that "
-                                "time. With neither: the runs.\n"
-                                "For a login in sor_auditor.",
-                                common);
+    auto* command = add_command(
+        app, "report", "Say what a Worker did, out of the database alone",
+        "With a run, its id, `latest` or the newest of --worker or --run-key: the forensic report, six lines, the\n"
+        "timeline, the tool calls and messages. With --at: the run that was in progress in that minute; where there\n"
+        "was none, or more than one, the hour around it. With --since and --until: what happened in that time. With\n"
+        "none of these: the runs. As html it is one file that needs no network.\n"
+        "For a login in sor_auditor.",
+        common);
     auto options = std::make_shared<report_options>();
     command->add_option("run,--run", options->run, "Id of a run, or latest")->type_name("RUN");
-    command->add_option("--tenant", options->tenant, "The tenant")->required()->type_name("NAME");
+    command->add_option("--tenant", options->tenant, "The tenant, where the login has several")->type_name("NAME");
     command->add_option("--worker", options->worker, "The newest run of this Worker")->type_name("NAME");
     command->add_option("--run-key", options->run_key, "The run of this key")->type_name("K");
-    command->add_option("--since", options->since, "Begin of the time asked about, as PostgreSQL reads it")
-        ->type_name("TIME");
+    command->add_option("--at", options->at, "The moment asked about, as PostgreSQL reads it")->type_name("TIME");
+    command->add_option("--since,--from", options->since, "Begin of the time asked about, likewise")->type_name("TIME");
     command->add_option("--until", options->until, "Its end")->type_name("TIME")->default_str("now");
     options->until = "now";
+    command
+        ->add_option("--time-zone", options->time_zone,
+                     "The zone in which times are read and shown; the server's unless given")
+        ->type_name("ZONE");
     command->add_option("--max", options->max, "Rows at most")->check(CLI::Range(1, 100000))->capture_default_str();
-    command->add_option("--format", options->format, "text or json")
-        ->check(CLI::IsMember({"text", "json"}))
+    command->add_option("--format", options->format, "text, json or html")
+        ->check(CLI::IsMember({"text", "json", "html"}))
         ->capture_default_str();
     command->callback(
-        [options, &chosen] { chosen = [options](command_context& context) { return report(*options, context); }; });
+        [options, &chosen] { chosen = [options](command_context& context) { return answer(*options, context); }; });
 }
 
 } // namespace sor

@@ -20,7 +20,7 @@ select sor.grant_tenant('forensics_worker', :a, array[:'ann']::uuid[]), sor.gran
 -- what differs from run to run, taken out
 create function forensics_test.mask(t text) returns text language sql immutable as $$
     select regexp_replace(regexp_replace(regexp_replace(t, '[0-9a-f]{8}-[0-9a-f-]{27}', '<id>', 'g'),
-        '\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d[0-9.]*(\+00:00| UTC)?', '<time>', 'g'), 'after \d\d:\d\d:\d\d[0-9.]*', 'after <a while>', 'g')
+        '\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d[0-9.]*(\+00:00| UTC([+-]\d\d(:\d\d)?)?)?', '<time>', 'g'), 'after \d\d:\d\d:\d\d[0-9.]*', 'after <a while>', 'g')
 $$;
 create function forensics_test.attempt(command text) returns text language plpgsql as $$
 declare hint text;
@@ -67,6 +67,7 @@ update sor.runs set lease_until = clock_timestamp() - interval '1 ms' where id =
 -- as an auditor finds it then
 set role forensics_auditor;
 select key, forensics_test.mask(value) as sentence from jsonb_each_text(sor.forensic_report(:a, :'run') -> 'summary');
+select forensics_test.mask(jsonb_pretty(sor.forensic_report(:a, :'run') -> 'finding')) as finding;
 set role forensics_worker;
 select run_token as token from sor.start_run(:a, 'rec', 'night', :'ann') \gset
 select sor.begin_turn(:a, :'run', :token, '{"batch": 2}') \g /dev/null
@@ -80,7 +81,26 @@ select sor.mark_dispatched(:a, :'message', :sent, '{"id": "m1"}') \g /dev/null
 set role forensics_auditor;
 select row_number() over () as n, event_type, actor_kind, actor, on_behalf_of = :'ann' as for_ann, forensics_test.mask(narrative) as narrative from sor.replay(:a, :'run');
 select key, forensics_test.mask(value) as sentence from jsonb_each_text(sor.forensic_report(:a, :'run') -> 'summary');
+select forensics_test.mask(jsonb_pretty(sor.forensic_report(:a, :'run') -> 'finding')) as finding;
+-- each row of evidence is there under its name
+select sor.forensic_report(:a, :'run') #> '{finding,evidence}' as evidence \gset
+reset role;
+select e ->> 'table' as of_table, case e ->> 'table' when 'runs' then exists (select from sor.runs where id = (e ->> 'id')::uuid)
+        when 'tool_calls' then exists (select from sor.tool_calls where id = (e ->> 'id')::uuid)
+        when 'agent_events' then exists (select from sor.agent_events where id = (e ->> 'id')::uuid and seq = (e ->> 'seq')::bigint) end as there
+  from jsonb_array_elements(:'evidence'::jsonb) e;
+set role forensics_auditor;
 select key, jsonb_typeof(value) from jsonb_each(sor.forensic_report(:a, :'run')) order by key;
+select sor.forensic_report(:a, :'run') -> 'verification' = (select to_jsonb(v) from sor.verify_events(:a, :'run') v) as verified,
+       (select jsonb_agg(e ->> 'narrative') from jsonb_array_elements(sor.forensic_report(:a, :'run') -> 'events') e)
+       = (select jsonb_agg(narrative) from sor.replay(:a, :'run')) as told_alike, jsonb_array_length(sor.forensic_report(:a, :'run') -> 'turns') as turns;
+-- who, for whom and when stand in each sentence, in the session's time zone
+select bool_and(narrative like to_char(created_at, 'YYYY-MM-DD HH24:MI:SS "UTC: %"')) as timed, bool_and(narrative like '%ann@f.example%') as for_whom,
+       bool_and(strpos(narrative, actor) > 0) as who from sor.replay(:a, :'run');
+set timezone = 'Asia/Kolkata';
+select bool_and(narrative like to_char(created_at, 'YYYY-MM-DD HH24:MI:SS "UTC+05:30: %"')) as timed from sor.replay(:a, :'run');
+select sor.forensic_report(:a, :'run') #>> '{summary,timeline}' like 'Started %UTC+05:30, finished %' as timed;
+set timezone = utc;
 select x ->> 'tool' as tool, x ->> 'status' as status, x ->> 'turn_no' as turn_no, x ->> 'turn_status' as turn_status, x #>> '{error,sqlstate}' as sqlstate
   from jsonb_array_elements(sor.forensic_report(:a, :'run') -> 'tool_calls') x;
 select x ->> 'destination' as destination, x ->> 'status' as status, x ->> 'attempts' as attempts from jsonb_array_elements(sor.forensic_report(:a, :'run') -> 'outbox') x;
@@ -112,7 +132,7 @@ select sor.cancel_run(:a, :'live', 'enough') \g /dev/null
 -- a long report is put together as jsonb itself would
 select count(sor.append_event(:a, 'expense.seen', jsonb_build_object('n', n, 'text', repeat('x', n % 7), 'nested', jsonb_build_array(n, null, true)), :'live')) from generate_series(1, 150) n;
 select r = r::text::jsonb as well_formed, jsonb_array_length(r -> 'events') as events,
-       r -> 'events' = (select jsonb_agg(to_jsonb(e) - '{tenant_id,run_id,prev_hash,hash}'::text[] order by id) from sor.agent_events e where run_id = :'live') as same,
+       r -> 'events' = (select jsonb_agg(to_jsonb(e) - '{tenant_id,run_id,prev_hash,hash}'::text[] || jsonb_build_object('narrative', n.narrative) order by id) from sor.agent_events e join sor.replay(:a, :'live') n using (seq) where run_id = :'live') as same,
        r #>> '{events,99,payload,n}' as n, r #>> '{events,-1,payload,nested,0}' as last, r -> 'outbox' as outbox
   from sor.forensic_report(:a, :'live') r;
 -- several tenants in one statement
@@ -167,6 +187,19 @@ select what, forensics_test.tampered(format(command, :'run', :'message'), :'run'
     ('the whole history of a message', 'delete from sor.agent_events where stream_id = %2$L'),
     ('the tenant''s own stream', 'delete from sor.agent_events where event_type in (''role.assigned'', ''grant.changed'') and tenant_id = ''00000000-0000-7000-8000-00000000f0a1''')
 ) v (what, command);
+-- and the report of such a run says so before anything else
+create function forensics_test.report_of_tampered(run uuid) returns text language plpgsql as $$
+declare found jsonb;
+begin
+    alter table sor.agent_events disable trigger all;
+    update sor.agent_events set actor = 'nobody' where stream_id = run and seq = 3;
+    found := sor.forensic_report('00000000-0000-7000-8000-00000000f0a1', run);
+    raise exception using errcode = 'P9999', message = forensics_test.mask(concat_ws(E'\n', found #>> '{finding,kind}', found #>> '{finding,root_cause}',
+        found #>> '{finding,command}', found #>> '{verification,first_bad,problem}', found #>> '{summary,cause_and_next_action}'));
+exception when sqlstate 'P9999' then
+    return sqlerrm;
+end $$;
+select forensics_test.report_of_tampered(:'run');
 select tgname, tgenabled from pg_trigger where tgrelid = 'sor.agent_events'::regclass and not tgisinternal order by 1;
 
 -- the doctor finds what is broken

@@ -205,6 +205,14 @@ set role journal_auditor;
 select worker, run_key, status, started_at is not null as started, finished_at is not null as finished from sor.find_runs(:a);
 select run_id = :'run' as same from sor.find_runs(:a, 'rec', 'night 3');
 select count(*) from sor.find_runs(:a, max => 2);
+-- in progress at some moment of a time
+select count(*) = (select count(*) from sor.find_runs(:a)) as all_runs from sor.find_runs(:a, since => '-infinity', until => 'infinity');
+select count(*) filter (where r.run_id = m.run_id) as at_its_start, count(*) filter (where r.started_at > m.started_at) as later
+  from sor.find_runs(:a) m, sor.find_runs(:a, since => m.started_at, until => m.started_at + interval '1 us') r where m.run_id = :'run';
+select count(distinct m.run_id) > 0 as some, count(*) filter (where r.run_id = m.run_id) as after_its_end
+  from sor.find_runs(:a) m, sor.find_runs(:a, since => m.finished_at + interval '1 us') r where m.finished_at is not null;
+select count(*) filter (where r.run_id = m.run_id) as before_its_start
+  from sor.find_runs(:a) m, sor.find_runs(:a, until => m.started_at) r where m.run_id = :'run';
 select journal_test.attempt(format('select sor.find_runs(%L, max => 0)', :a));
 select journal_test.attempt(format('select sor.find_runs(%L)', :b));
 begin;

@@ -183,11 +183,16 @@ void receive_mark(connection& connection) {
 
 std::vector<found_run> find_runs(connection& connection, const std::string& tenant_id,
                                  const std::optional<std::string>& worker, const std::optional<std::string>& run_key,
-                                 int max) {
+                                 int max, const std::optional<time_range>& time) {
+    const auto bound = [&](std::string time_range::*member) {
+        return time ? sql_parameter((*time).*member) : sql_parameter();
+    };
     const auto result = connection.query(
         "select run_id, worker, run_key, status, to_json(started_at) #>> '{}', to_json(finished_at) #>> '{}' "
-        "from sor.find_runs($1::uuid, $2::text, $3::text, $4::int)",
-        {tenant_id, worker, run_key, std::to_string(max)});
+        "from sor.find_runs($1::uuid, $2::text, $3::text, $4::int, $5::timestamptz + $6::interval, "
+        "$7::timestamptz + $8::interval)",
+        {tenant_id, worker, run_key, std::to_string(max), bound(&time_range::since), bound(&time_range::since_moved_by),
+         bound(&time_range::until), bound(&time_range::until_moved_by)});
     std::vector<found_run> runs;
     for (int row = 0; row < result.rows(); ++row)
         runs.push_back({result.text(row, 0), result.text(row, 1), result.text(row, 2), result.text(row, 3),
@@ -199,12 +204,12 @@ std::string forensic_report(connection& connection, const std::string& tenant_id
     return connection.query("select sor.forensic_report($1::uuid, $2::uuid)", {tenant_id, run_id}).text(0, 0);
 }
 
-std::vector<happening> what_happened(connection& connection, const std::string& tenant_id, const std::string& since,
-                                     const std::string& until, int max) {
-    const auto result =
-        connection.query("select to_json(created_at) #>> '{}', run_id, event_type, actor, narrative from "
-                         "sor.what_happened($1::uuid, $2::timestamptz, $3::timestamptz, $4::int)",
-                         {tenant_id, since, until, std::to_string(max)});
+std::vector<happening> what_happened(connection& connection, const std::string& tenant_id, const time_range& time,
+                                     int max) {
+    const auto result = connection.query(
+        "select to_json(created_at) #>> '{}', run_id, event_type, actor, narrative from "
+        "sor.what_happened($1::uuid, $2::timestamptz + $3::interval, $4::timestamptz + $5::interval, $6::int)",
+        {tenant_id, time.since, time.since_moved_by, time.until, time.until_moved_by, std::to_string(max)});
     std::vector<happening> happenings;
     for (int row = 0; row < result.rows(); ++row)
         happenings.push_back(

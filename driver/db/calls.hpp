@@ -105,16 +105,21 @@ void receive_mark(connection&);
 struct found_run {
     std::string id, worker, run_key, status, started_at, finished_at;
 };
-// Newest first.
+// A time as PostgreSQL reads it, each bound moved by an interval: "yesterday" and "-30 min".
+struct time_range {
+    std::string since, until;
+    std::string since_moved_by = "0", until_moved_by = "0";
+};
+// Newest first; with a time, those in progress at some moment of it.
 std::vector<found_run> find_runs(connection&, const std::string& tenant_id, const std::optional<std::string>& worker,
-                                 const std::optional<std::string>& run_key, int max);
+                                 const std::optional<std::string>& run_key, int max,
+                                 const std::optional<time_range>& time = std::nullopt);
 std::string forensic_report(connection&, const std::string& tenant_id, const std::string& run_id);
 
 struct happening {
     std::string created_at, run_id, event_type, actor, narrative;
 };
-std::vector<happening> what_happened(connection&, const std::string& tenant_id, const std::string& since,
-                                     const std::string& until, int max);
+std::vector<happening> what_happened(connection&, const std::string& tenant_id, const time_range& time, int max);
 
 struct check {
     std::string name;

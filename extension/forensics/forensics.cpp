@@ -30,48 +30,78 @@ struct fields {
     }
 };
 
+// The scalars of a level before what is nested in it, so that none is lost to a large neighbour.
 void flatten(JsonbContainer* object, std::string_view prefix, int levels, fields& into) {
-    JsonbIterator* it = JsonbIteratorInit(object);
-    JsonbValue v;
-    std::string_view name;
-    JsonbIteratorToken token;
-    while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE) {
-        if (token == WJB_KEY) {
-            const auto length = static_cast<size_t>(v.val.string.len);
-            char* joined = psprintf("%.*s%.*s", static_cast<int>(prefix.size()), prefix.data(), v.val.string.len,
-                                    v.val.string.val);
-            name = {joined, prefix.size() + length};
-        } else if (token == WJB_VALUE) {
-            if (v.type == jbvString)
-                into.add(name, {v.val.string.val, static_cast<size_t>(v.val.string.len)});
-            else if (v.type == jbvNumeric)
-                into.add(name, DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(v.val.numeric))));
-            else if (v.type == jbvBool)
-                into.add(name, v.val.boolean ? "true" : "false");
-            else if (v.type == jbvBinary && JsonContainerIsArray(v.val.binary.data))
-                into.add(psprintf("%.*s#", static_cast<int>(name.size()), name.data()),
-                         psprintf("%u", JsonContainerSize(v.val.binary.data)));
-            else if (v.type == jbvBinary && levels > 1)
-                flatten(v.val.binary.data, psprintf("%.*s.", static_cast<int>(name.size()), name.data()), levels - 1,
-                        into);
+    for (const bool nested : {false, true}) {
+        JsonbIterator* it = JsonbIteratorInit(object);
+        JsonbValue v;
+        std::string_view name;
+        JsonbIteratorToken token;
+        while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE && into.count < fields::most) {
+            if (token == WJB_KEY) {
+                const auto length = static_cast<size_t>(v.val.string.len);
+                char* joined = psprintf("%.*s%.*s", static_cast<int>(prefix.size()), prefix.data(), v.val.string.len,
+                                        v.val.string.val);
+                name = {joined, prefix.size() + length};
+            } else if (token == WJB_VALUE && nested) {
+                if (v.type == jbvBinary && !JsonContainerIsArray(v.val.binary.data) && levels > 1)
+                    flatten(v.val.binary.data, psprintf("%.*s.", static_cast<int>(name.size()), name.data()),
+                            levels - 1, into);
+            } else if (token == WJB_VALUE) {
+                if (v.type == jbvString)
+                    into.add(name, {v.val.string.val, static_cast<size_t>(v.val.string.len)});
+                else if (v.type == jbvNumeric)
+                    into.add(name, DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(v.val.numeric))));
+                else if (v.type == jbvBool)
+                    into.add(name, v.val.boolean ? "true" : "false");
+                else if (v.type == jbvBinary && JsonContainerIsArray(v.val.binary.data))
+                    into.add(psprintf("%.*s#", static_cast<int>(name.size()), name.data()),
+                             psprintf("%u", JsonContainerSize(v.val.binary.data)));
+            }
         }
     }
 }
 
-text* narrative_of(const bridge::result& rows, uint64 row, int type, int kind, int actor, int user, int turn,
-                   int payload) {
+// Moments in the session's time zone, which is named beside them.
+#define LOCAL_TEXT(moment)                                                                                             \
+    "pg_catalog.regexp_replace(pg_catalog.to_char(" moment ", 'YYYY-MM-DD HH24:MI:SS \"UTC\"OF'), 'UTC[+]00$', 'UTC')"
+
+// What a narrative is made of: seven columns of agent_events e, in this order. A message's events are told with what
+// its intent, the first event of its stream, says of it; users by their names. Each is looked up by its key, row by
+// row: a join would be turned round while the tables look small.
+#define OF_INTENT(column)                                                                                              \
+    "(select i." column " from sor.agent_events i where i.tenant_id = e.tenant_id and i.stream_id = e.message_id and " \
+    "i.seq = 1)"
+#define EMAIL_OF(user) "(select u.email from sor.users u where u.tenant_id = e.tenant_id and u.id = " user ")"
+#define TOLD_COLUMNS                                                                                                   \
+    "e.event_type, e.actor_kind, e.actor, coalesce(" EMAIL_OF(                                                         \
+        "coalesce(e.on_behalf_of, " OF_INTENT(                                                                         \
+            "on_behalf_of") ")") ", e.on_behalf_of::text), e.turn_no,"                                                 \
+                                 " case when e.message_id is not null and e.stream_id = e.message_id and e.seq > 1"    \
+                                 " then coalesce(" OF_INTENT(                                                          \
+                                     "payload") ", '{}') || e.payload"                                                 \
+                                                " when e.event_type = 'role.assigned' then e.payload || "              \
+                                                "pg_catalog.jsonb_build_object('user_id', coalesce(" EMAIL_OF(         \
+                                                    "(e.payload ->> 'user_id')::uuid") ", e.payload ->> 'user_id')) "  \
+                                                                                       "else e.payload "               \
+                                                                                       "end, " LOCAL_TEXT("e.created_" \
+                                                                                                          "at")
+
+// `first`: where those columns begin.
+text* narrative_of(const bridge::result& rows, uint64 row, int first) {
     auto* flat = static_cast<fields*>(palloc0(sizeof(fields)));
-    const Jsonb* json = rows.json(row, payload);
+    const Jsonb* json = rows.json(row, first + 5);
     if (bridge::is_object(json))
         flatten(const_cast<JsonbContainer*>(&json->root), "", 3, *flat);
     happening event;
-    event.type = rows.string(row, type);
-    event.actor_kind = rows.string(row, kind);
-    event.actor = rows.string(row, actor);
-    if (const pg_uuid_t* id = rows.uuid_or_null(row, user))
-        event.on_behalf_of = bridge::to_cstring(*id);
-    event.turn_no = rows.null(row, turn) ? 0 : rows.integer(row, turn);
+    event.type = rows.string(row, first);
+    event.actor_kind = rows.string(row, first + 1);
+    event.actor = rows.string(row, first + 2);
+    if (const char* user = rows.string_or_null(row, first + 3))
+        event.on_behalf_of = user;
+    event.turn_no = rows.null(row, first + 4) ? 0 : rows.integer(row, first + 4);
     event.payload = {flat->list, static_cast<size_t>(flat->count)};
+    event.at = rows.string(row, first + 6);
     const std::string told = narrative(event);
     const std::string_view view = told;
     return bridge::call([view] { return bridge::to_text(view); });
@@ -159,21 +189,29 @@ struct kept {
 // Reads, in the order of their streams, what the tables say.
 class state {
 public:
-    static constexpr const char* sql =
-        "select id, 'run', status, 0::bigint, 0::bigint from sor.runs where tenant_id = $1 and ($2 is null or id = $2)"
-        " union all select run_id, 'turns', null, count(*), count(finished_at) from sor.turns"
-        "   where tenant_id = $1 and ($2 is null or run_id = $2) group by run_id"
-        " union all select run_id, 'calls', null, count(*) filter (where status <> 'started'), 0 from sor.tool_calls"
-        "   where tenant_id = $1 and ($2 is null or run_id = $2) group by run_id"
-        " union all select id, 'message', status, 0, 0 from sor.outbox where tenant_id = $1 and ($2 is null or run_id "
-        "= $2)"
-        " union all select stream_id, 'stream', null, 0, 0 from sor.event_streams where tenant_id = $1 and $2 is null"
-        " order by 1";
+#define STATE(of_run, of_run_id)                                                                                       \
+    "select id, 'run', status, 0::bigint, 0::bigint from sor.runs where tenant_id = $1" of_run_id                      \
+    " union all select run_id, 'turns', null, count(*), count(finished_at) from sor.turns"                             \
+    "   where tenant_id = $1" of_run " group by run_id"                                                                \
+    " union all select run_id, 'calls', null, count(*) filter (where status <> 'started'), 0 from sor.tool_calls"      \
+    "   where tenant_id = $1" of_run " group by run_id"                                                                \
+    " union all select id, 'message', status, 0, 0 from sor.outbox where tenant_id = $1" of_run
+    static constexpr const char* of_tenant =
+        STATE("", "") " union all select stream_id, 'stream', null, 0, 0 from sor.event_streams where tenant_id = $1"
+                      " order by 1";
+    static constexpr const char* of_run = STATE(" and run_id = $2", " and id = $2") " order by 1";
+#undef STATE
 
-    explicit state(bridge::cursor rows) : rows_(rows) { advance(); }
+    explicit state(bridge::cursor rows) : rows_(rows) {
+        advance();
+    }
 
-    bool any() const { return any_; }
-    const kept& now() const { return now_; }
+    bool any() const {
+        return any_;
+    }
+    const kept& now() const {
+        return now_;
+    }
 
     // Folds the rows of the next stream into one.
     void advance() {
@@ -198,7 +236,9 @@ public:
             }
         }
     }
-    void close() { rows_.close(); }
+    void close() {
+        rows_.close();
+    }
 
 private:
     // False at the end.
@@ -322,12 +362,13 @@ void verify(const pg_uuid_t& tenant, const pg_uuid_t* run, verdict& out) {
                                         "from sor.agent_events where tenant_id = $1 and run_id = $2"
                                         " union select id from sor.outbox where tenant_id = $1 and run_id = $2) x",
                                         {UUIDOID, UUIDOID});
-    static bridge::statement of_tables(state::sql, {UUIDOID, UUIDOID});
+    static bridge::statement all_tables(state::of_tenant, {UUIDOID});
+    static bridge::statement some_tables(state::of_run, {UUIDOID, UUIDOID});
 
     bridge::cursor events =
         run ? some.open(in(tenant), streams_of.look(in(tenant), in(run)).column(0, 1)) : all.open(in(tenant));
     MemoryContext of_batch = AllocSetContextCreate(CurrentMemoryContext, "sor verification", ALLOCSET_DEFAULT_SIZES);
-    state tables(of_tables.open(in(tenant), in(run)));
+    state tables(run ? some_tables.open(in(tenant), in(run)) : all_tables.open(in(tenant)));
     const MemoryContext outer = MemoryContextSwitchTo(of_batch);
     chain last;
     for (;;) {
@@ -377,62 +418,199 @@ Jsonb* first_bad(const verdict& v) {
 
 // ---------------------------------------------------------------- report
 
-#define UTC_TEXT(moment) "pg_catalog.to_char(" moment " at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC'"
-
 std::string_view text_of(const bridge::result& rows, int column) {
-    const char* s = rows.string_or_null(0, column);
+    const char* s = rows.empty() ? nullptr : rows.string_or_null(0, column);
     return s ? std::string_view(s) : std::string_view();
+}
+
+// The row that these columns name; the second, where given, is an event's seq.
+row_name row_of(const char* table, const bridge::result& rows, int id, int seq = 0) {
+    if (rows.empty() || rows.null(0, id))
+        return {table, {}, 0};
+    return {table, text_of(rows, id), seq == 0 || rows.null(0, seq) ? 0 : rows.bigint(0, seq)};
+}
+
+// The rows (name, count) of the result.
+std::span<const counted> counts_of(const bridge::result& rows) {
+    auto* list = static_cast<counted*>(palloc0(sizeof(counted) * (rows.count + 1)));
+    for (uint64 i = 0; i < rows.count; ++i)
+        list[i] = {rows.string(i, 1), rows.bigint(i, 2)};
+    return {list, rows.count};
+}
+
+void gather_calls(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
+    static bridge::statement about_calls(
+        "select tool, count(*), count(*) filter (where status = 'failed'), count(*) filter (where status = 'refused'),"
+        " count(*) filter (where status = 'unknown'), count(*) filter (where status = 'started')"
+        "  from sor.tool_calls where tenant_id = $1 and run_id = $2 group by tool order by tool",
+        {UUIDOID, UUIDOID});
+    const auto calls = about_calls.look(in(tenant), in(run));
+    f.calls = counts_of(calls);
+    for (uint64 i = 0; i < calls.count; ++i) {
+        f.failed += calls.bigint(i, 3);
+        f.refused += calls.bigint(i, 4);
+        f.unknown += calls.bigint(i, 5);
+        f.open += calls.bigint(i, 6);
+    }
+    if (f.failed + f.refused + f.unknown > 0) {
+        static bridge::statement about_bad(
+            "select tool, status, request_id::text, turn_no, coalesce(error ->> 'message', error #>> '{}'), error ->> "
+            "'sqlstate', c.id::text as name, c.id"
+            "  from sor.tool_calls c where tenant_id = $1 and run_id = $2 and status in ('failed', 'refused', "
+            "'unknown') order by status = 'unknown', c.id desc limit 1",
+            {UUIDOID, UUIDOID});
+        const auto bad = about_bad.look(in(tenant), in(run));
+        f.bad_tool = text_of(bad, 1);
+        f.bad_status = text_of(bad, 2);
+        f.bad_request = text_of(bad, 3);
+        f.bad_turn = bad.integer(0, 4);
+        f.bad_message = text_of(bad, 5);
+        f.bad_sqlstate = text_of(bad, 6);
+        f.bad_call = row_of("tool_calls", bad, 7);
+        static bridge::statement its_event(
+            "select id::text, seq from sor.agent_events where tenant_id = $1 and stream_id = $2 and tool_call_id = $3"
+            " order by seq desc limit 1",
+            {UUIDOID, UUIDOID, UUIDOID});
+        f.bad_call_event = row_of("agent_events", its_event.look(in(tenant), in(run), bad.column(0, 8)), 1, 2);
+    }
+    if (f.unknown > 0) {
+        static bridge::statement about_unknown(
+            "select tool, request_id::text, c.id::text from sor.tool_calls c where tenant_id = $1 and run_id = $2"
+            " and status = 'unknown' order by c.id desc limit 1",
+            {UUIDOID, UUIDOID});
+        const auto unknown = about_unknown.look(in(tenant), in(run));
+        f.unknown_tool = text_of(unknown, 1);
+        f.unknown_request = text_of(unknown, 2);
+        f.unknown_call = row_of("tool_calls", unknown, 3);
+    }
+}
+
+void gather_events(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
+    static bridge::statement about_items("select count(*) filter (where event_type = 'item.completed'), count(*) "
+                                         "filter (where event_type = 'item.failed'),"
+                                         " count(*) filter (where event_type = 'item.dead')"
+                                         "  from sor.agent_events where tenant_id = $1 and stream_id = $2 and "
+                                         "event_type in ('item.completed', 'item.failed', 'item.dead')",
+                                         {UUIDOID, UUIDOID});
+    const auto items = about_items.look(in(tenant), in(run));
+    f.items_completed = items.bigint(0, 1);
+    f.items_failed = items.bigint(0, 2);
+    f.items_dead = items.bigint(0, 3);
+    static bridge::statement about_bad_item(
+        "select payload ->> 'item_id', payload ->> 'queue', payload ->> 'error', id::text, seq from sor.agent_events"
+        " where tenant_id = $1 and stream_id = $2 and event_type = $3 order by seq desc limit 1",
+        {UUIDOID, UUIDOID, TEXTOID});
+    if (f.items_failed > 0) {
+        const auto bad = about_bad_item.look(in(tenant), in(run), in("item.failed"));
+        f.bad_item = text_of(bad, 1);
+        f.bad_queue = text_of(bad, 2);
+        f.bad_item_error = text_of(bad, 3);
+        f.bad_item_event = row_of("agent_events", bad, 4, 5);
+    }
+    if (f.items_dead > 0) {
+        const auto dead = about_bad_item.look(in(tenant), in(run), in("item.dead"));
+        f.dead_item = text_of(dead, 1);
+        f.dead_queue = text_of(dead, 2);
+        f.dead_item_error = text_of(dead, 3);
+        f.dead_item_event = row_of("agent_events", dead, 4, 5);
+    }
+
+    static bridge::statement about_events(
+        "select event_type, " LOCAL_TEXT("created_at") ", id::text, seq from sor.agent_events"
+                                                       " where tenant_id = $1 and stream_id = $2 order by seq desc "
+                                                       "limit 1",
+        {UUIDOID, UUIDOID});
+    const auto last = about_events.look(in(tenant), in(run));
+    f.last_event = text_of(last, 1);
+    f.last_event_at = text_of(last, 2);
+    f.last_row = row_of("agent_events", last, 3, 4);
+    if (f.resumptions > 0) {
+        static bridge::statement about_gap(
+            "select " LOCAL_TEXT("(payload #>> '{gap,from}')::timestamptz") ", " LOCAL_TEXT(
+                "(payload #>> '{gap,to}')::timestamptz") ", payload #>> '{gap,unended_turn}', id::text, seq"
+                                                         "  from sor.agent_events where tenant_id = $1 and stream_id = "
+                                                         "$2 and event_type = 'run.resumed' order by seq desc limit 1",
+            {UUIDOID, UUIDOID});
+        const auto gap = about_gap.look(in(tenant), in(run));
+        f.gap_from = text_of(gap, 1);
+        f.gap_to = text_of(gap, 2);
+        f.gap_turn = text_of(gap, 3);
+        f.resumed = row_of("agent_events", gap, 4, 5);
+    }
+    static bridge::statement about_outside(
+        "select coalesce(payload ->> 'tool', ''), count(*) from sor.agent_events"
+        " where tenant_id = $1 and stream_id = $2 and event_type = 'tool_call.started' group by 1 order by 1",
+        {UUIDOID, UUIDOID});
+    f.outside_calls = counts_of(about_outside.look(in(tenant), in(run)));
+}
+
+void gather_messages(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
+    static bridge::statement about_messages(
+        "select count(*) filter (where status = 'pending'), count(*) filter (where status = 'dispatched'),"
+        " count(*) filter (where status = 'dead'), count(*) filter (where status = 'pending' and last_error is not "
+        "null)"
+        "  from sor.outbox where tenant_id = $1 and run_id = $2",
+        {UUIDOID, UUIDOID});
+    const auto messages = about_messages.look(in(tenant), in(run));
+    f.pending = messages.bigint(0, 1);
+    f.dispatched = messages.bigint(0, 2);
+    f.dead = messages.bigint(0, 3);
+    f.failed_sends = messages.bigint(0, 4);
+    static bridge::statement about_one("select destination, last_error, o.id::text from sor.outbox o where tenant_id = "
+                                       "$1 and run_id = $2 and status = "
+                                       "$3 and ($3 = 'dead' or last_error is not null) order by o.id desc limit 1",
+                                       {UUIDOID, UUIDOID, TEXTOID});
+    if (f.dead > 0) {
+        const auto dead = about_one.look(in(tenant), in(run), in("dead"));
+        f.dead_destination = text_of(dead, 1);
+        f.dead_error = text_of(dead, 2);
+        f.dead_message = row_of("outbox", dead, 3);
+    }
+    if (f.failed_sends > 0) {
+        const auto pending = about_one.look(in(tenant), in(run), in("pending"));
+        f.pending_error = text_of(pending, 2);
+        f.pending_message = row_of("outbox", pending, 3);
+    }
+    static bridge::statement about_delivered(
+        "select pg_catalog.format('%s \"%s\"', pg_catalog.left(destination, 60), pg_catalog.left(event_type, 60)), "
+        "count(*)"
+        "  from sor.outbox where tenant_id = $1 and run_id = $2 and status = 'dispatched' group by 1 order by 2 desc, 1"
+        " limit 20",
+        {UUIDOID, UUIDOID});
+    f.delivered = counts_of(about_delivered.look(in(tenant), in(run)));
 }
 
 // Fills the facts; returns the run's row as jsonb.
 Jsonb* gather(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
     static bridge::statement about_run(
-        "select pg_catalog.to_jsonb(r), r.worker, r.run_key, t.name, u.email, r.status, " UTC_TEXT(
-            "r.started_at") ", " UTC_TEXT("r.finished_at") ", pg_catalog.to_char(r.finished_at - r.started_at, "
-                                                           "'HH24:MI:SS.MS'), " UTC_TEXT("r.lease_until") ", r.status "
-                                                                                                          "= 'running' "
-                                                                                                          "and "
-                                                                                                          "r.lease_"
-                                                                                                          "until <= "
-                                                                                                          "pg_catalog."
-                                                                                                          "clock_"
-                                                                                                          "timestamp(),"
-                                                                                                          " r."
-                                                                                                          "resumptions,"
-                                                                                                          " coalesce(r."
-                                                                                                          "error ->> "
-                                                                                                          "'message', "
-                                                                                                          "r.error ->> "
-                                                                                                          "'reason', "
-                                                                                                          "r.error #>> "
-                                                                                                          "'{}'), "
-                                                                                                          "r.error ->> "
-                                                                                                          "'cancelled_"
-                                                                                                          "by'"
-                                                                                                          "  from "
-                                                                                                          "sor.runs r "
-                                                                                                          "join "
-                                                                                                          "sor.tenants "
-                                                                                                          "t using "
-                                                                                                          "(tenant_id)"
-                                                                                                          "  left join "
-                                                                                                          "sor.users u "
-                                                                                                          "on "
-                                                                                                          "u.tenant_id "
-                                                                                                          "= "
-                                                                                                          "r.tenant_id "
-                                                                                                          "and u.id = "
-                                                                                                          "r.on_behalf_"
-                                                                                                          "of"
-                                                                                                          " where "
-                                                                                                          "r.tenant_id "
-                                                                                                          "= $1 and "
-                                                                                                          "r.id = $2",
+        "select pg_catalog.to_jsonb(r), r.worker, r.run_key, t.name, u.email, "
+        "r.status, " LOCAL_TEXT("r.started_at") ", " LOCAL_TEXT(
+            "r.finished_at") ", pg_catalog.to_char(r.finished_at - r.started_at, "
+                             "'HH24:MI:SS.MS'), " LOCAL_TEXT(
+                                 "r.lease_until") ", r.status = 'running' and r.lease_until <= "
+                                                  "pg_catalog.clock_timestamp(), r.resumptions, "
+                                                  "coalesce(r.error ->> 'message', r.error ->> "
+                                                  "'reason', "
+                                                  "r.error #>> '{}'), r.error ->> 'cancelled_by', "
+                                                  "r.on_behalf_of::text, coalesce(r.input ->> "
+                                                  "'queue',"
+                                                  " (select c.arguments ->> 'queue' from "
+                                                  "sor.tool_calls c where c.tenant_id = $1 and "
+                                                  "c.run_id = $2"
+                                                  "     and c.tool = 'claim' and c.status = "
+                                                  "'succeeded' order by c.id limit 1)), r.input ? "
+                                                  "'client'"
+                                                  "  from sor.runs r join sor.tenants t using "
+                                                  "(tenant_id)"
+                                                  "  left join sor.users u on u.tenant_id = "
+                                                  "r.tenant_id and u.id = r.on_behalf_of"
+                                                  " where r.tenant_id = $1 and r.id = $2",
         {UUIDOID, UUIDOID});
     const auto r = about_run.look(in(tenant), in(run));
     if (r.empty())
         no_such_run(run);
     f.run_id = bridge::to_cstring(run);
+    f.tenant_id = bridge::to_cstring(tenant);
     f.worker = text_of(r, 2);
     f.run_key = text_of(r, 3);
     f.tenant = text_of(r, 4);
@@ -446,6 +624,9 @@ Jsonb* gather(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
     f.resumptions = r.integer(0, 12);
     f.error = text_of(r, 13);
     f.cancelled_by = text_of(r, 14);
+    f.user_id = text_of(r, 15);
+    f.queue = text_of(r, 16);
+    f.is_client = r.boolean(0, 17);
 
     static bridge::statement about_turns("select count(*), count(*) filter (where status = 'succeeded'),"
                                          " coalesce(max(turn_no) filter (where status <> 'succeeded'), 0)"
@@ -455,106 +636,23 @@ Jsonb* gather(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
     f.turns = turns.bigint(0, 1);
     f.finished_turns = turns.bigint(0, 2);
     f.open_turn = turns.integer(0, 3);
-
-    static bridge::statement about_calls(
-        "select tool, count(*), count(*) filter (where status = 'failed'), count(*) filter (where status = 'refused'),"
-        " count(*) filter (where status = 'unknown'), count(*) filter (where status = 'started')"
-        "  from sor.tool_calls where tenant_id = $1 and run_id = $2 group by tool order by tool",
-        {UUIDOID, UUIDOID});
-    const auto calls = about_calls.look(in(tenant), in(run));
-    auto* tools = static_cast<counted*>(palloc0(sizeof(counted) * (calls.count + 1)));
-    for (uint64 i = 0; i < calls.count; ++i) {
-        tools[i] = {calls.string(i, 1), calls.bigint(i, 2)};
-        f.failed += calls.bigint(i, 3);
-        f.refused += calls.bigint(i, 4);
-        f.unknown += calls.bigint(i, 5);
-        f.open += calls.bigint(i, 6);
-    }
-    f.calls = {tools, calls.count};
-
-    if (f.failed + f.refused + f.unknown > 0) {
-        static bridge::statement about_bad(
-            "select tool, status, request_id::text, turn_no, coalesce(error ->> 'message', error #>> '{}'), error ->> "
-            "'sqlstate'"
-            "  from sor.tool_calls where tenant_id = $1 and run_id = $2 and status in ('failed', 'refused', 'unknown')"
-            " order by status = 'unknown', id desc limit 1",
-            {UUIDOID, UUIDOID});
-        const auto bad = about_bad.look(in(tenant), in(run));
-        f.bad_tool = text_of(bad, 1);
-        f.bad_status = text_of(bad, 2);
-        f.bad_request = text_of(bad, 3);
-        f.bad_turn = bad.integer(0, 4);
-        f.bad_message = text_of(bad, 5);
-        f.bad_sqlstate = text_of(bad, 6);
-    }
-
-    static bridge::statement about_items("select count(*) filter (where event_type = 'item.completed'), count(*) "
-                                         "filter (where event_type = 'item.failed'),"
-                                         " count(*) filter (where event_type = 'item.dead')"
-                                         "  from sor.agent_events where tenant_id = $1 and stream_id = $2 and "
-                                         "event_type in ('item.completed', 'item.failed', 'item.dead')",
-                                         {UUIDOID, UUIDOID});
-    const auto items = about_items.look(in(tenant), in(run));
-    f.items_completed = items.bigint(0, 1);
-    f.items_failed = items.bigint(0, 2);
-    f.items_dead = items.bigint(0, 3);
-    if (f.items_failed + f.items_dead > 0) {
-        static bridge::statement about_bad_item(
-            "select payload ->> 'item_id', payload ->> 'queue', payload ->> 'error' from sor.agent_events"
-            " where tenant_id = $1 and stream_id = $2 and event_type in ('item.failed', 'item.dead') order by seq desc "
-            "limit 1",
-            {UUIDOID, UUIDOID});
-        const auto bad = about_bad_item.look(in(tenant), in(run));
-        f.bad_item = text_of(bad, 1);
-        f.bad_queue = text_of(bad, 2);
-        f.bad_item_error = text_of(bad, 3);
-    }
-
-    static bridge::statement about_events(
-        "select event_type, " UTC_TEXT(
-            "created_at") " from sor.agent_events where tenant_id = $1 and stream_id = $2 order by seq desc limit 1",
-        {UUIDOID, UUIDOID});
-    const auto last = about_events.look(in(tenant), in(run));
-    if (!last.empty()) {
-        f.last_event = text_of(last, 1);
-        f.last_event_at = text_of(last, 2);
-    }
-    if (f.resumptions > 0) {
-        static bridge::statement about_gap(
-            "select " UTC_TEXT("(payload #>> '{gap,from}')::timestamptz") ", " UTC_TEXT(
-                "(payload #>> '{gap,to}')::timestamptz") "  from sor.agent_events where tenant_id = $1 and stream_id = "
-                                                         "$2 and event_type = 'run.resumed' order by seq desc limit 1",
-            {UUIDOID, UUIDOID});
-        const auto gap = about_gap.look(in(tenant), in(run));
-        if (!gap.empty()) {
-            f.gap_from = text_of(gap, 1);
-            f.gap_to = text_of(gap, 2);
-        }
-    }
-
-    static bridge::statement about_messages(
-        "select count(*) filter (where status = 'pending'), count(*) filter (where status = 'dispatched'), count(*) "
-        "filter (where status = 'dead'),"
-        " (pg_catalog.array_agg(last_error order by id desc) filter (where status = 'dead'))[1],"
-        " (pg_catalog.array_agg(destination order by id desc) filter (where status = 'dead'))[1],"
-        " count(*) filter (where status = 'pending' and last_error is not null),"
-        " (pg_catalog.array_agg(last_error order by id desc) filter (where status = 'pending' and last_error is not "
-        "null))[1]"
-        "  from sor.outbox where tenant_id = $1 and run_id = $2",
-        {UUIDOID, UUIDOID});
-    const auto messages = about_messages.look(in(tenant), in(run));
-    f.pending = messages.bigint(0, 1);
-    f.dispatched = messages.bigint(0, 2);
-    f.dead = messages.bigint(0, 3);
-    f.dead_error = text_of(messages, 4);
-    f.dead_destination = text_of(messages, 5);
-    f.failed_sends = messages.bigint(0, 6);
-    f.pending_error = text_of(messages, 7);
+    gather_calls(tenant, run, f);
+    gather_events(tenant, run, f);
+    gather_messages(tenant, run, f);
     return r.json(0, 1);
 }
 
+void gather_verdict(const verdict& v, run_facts& f) {
+    f.tampered = v.bad;
+    if (!v.bad)
+        return;
+    f.problem = MemoryContextStrdup(CurrentMemoryContext, v.problem);
+    f.bad_stream = bridge::to_cstring(v.stream);
+    f.bad_row = {"agent_events", bridge::is_nil(v.id) ? "" : bridge::to_cstring(v.id), v.seq};
+}
+
 Jsonb* summary_json(const run_facts& f) {
-    const summary s = summarize(f);
+    const summary s = summarize(f, find_cause(f));
     const std::string_view lines[] = {s.run,           s.scope,        s.timeline,
                                       s.failure_point, s.side_effects, s.cause_and_next_action};
     return bridge::call([&lines] {
@@ -566,6 +664,34 @@ Jsonb* summary_json(const run_facts& f) {
             w.field(names[i], lines[i]);
         return w.end().done();
     });
+}
+
+Jsonb* finding_json(const run_facts& f) {
+    const finding found = find_cause(f);
+    const std::string_view lines[] = {name_of(found.kind), found.root_cause, found.next_action, found.command};
+    const std::span<const piece_of_evidence> evidence = found.evidence;
+    return bridge::call([&lines, &evidence] {
+        bridge::json_writer w;
+        w.object().field("kind", lines[0]).field("root_cause", lines[1]).key("evidence").array();
+        for (const piece_of_evidence& e : evidence) {
+            w.object().field("table", e.row.table).field("id", e.row.id).key("seq");
+            e.row.seq > 0 ? w.integer(e.row.seq) : w.null();
+            w.field("says", e.says).end();
+        }
+        w.end().field("next_action", lines[2]).key("command");
+        lines[3].empty() ? w.null() : w.string(lines[3]);
+        return w.end().done();
+    });
+}
+
+Jsonb* verdict_json(const verdict& v) {
+    bridge::json_writer w;
+    return w.object()
+        .field("streams", v.streams)
+        .field("events", v.events)
+        .field("first_bad", first_bad(v))
+        .end()
+        .done();
 }
 
 // The objects that are the rows, as an array.
@@ -588,12 +714,12 @@ SOR_FUNCTION(replay) {
     bridge::rowset rows(fcinfo);
     context::inspection(tenant, [&](MemoryContext) {
         static bridge::statement find(
-            "select seq, created_at, event_type, actor_kind, actor, on_behalf_of, turn_no, payload"
-            "  from sor.agent_events where tenant_id = $1 and run_id = $2 order by id",
+            "select e.seq, e.created_at, e.on_behalf_of, " TOLD_COLUMNS
+            "  from sor.agent_events e where e.tenant_id = $1 and e.run_id = $2 order by e.id",
             {UUIDOID, UUIDOID});
         if (!for_each(find.open(in(tenant), in(run)), [&](const bridge::result& found, uint64 i) {
-                rows.add({found.column(i, 1), found.column(i, 2), found.column(i, 3), found.column(i, 4),
-                          found.column(i, 5), found.column(i, 6), in(narrative_of(found, i, 3, 4, 5, 6, 7, 8))});
+                rows.add({found.column(i, 1), found.column(i, 2), found.column(i, 4), found.column(i, 5),
+                          found.column(i, 6), found.column(i, 3), in(narrative_of(found, i, 4))});
             }))
             no_such_run(run);
     });
@@ -618,12 +744,12 @@ SOR_FUNCTION(what_happened) {
     bridge::rowset rows(fcinfo);
     const auto look = [&](MemoryContext) {
         static bridge::statement find(
-            "select created_at, run_id, event_type, actor, actor_kind, on_behalf_of, turn_no, payload"
-            "  from sor.agent_events where tenant_id = $1 and id >= $2 and id < $3 order by id limit $4",
+            "select e.created_at, e.run_id, " TOLD_COLUMNS
+            "  from sor.agent_events e where e.tenant_id = $1 and e.id >= $2 and e.id < $3 order by e.id limit $4",
             {UUIDOID, UUIDOID, UUIDOID, INT4OID});
         for_each(find.open(in(tenant), in(floor), in(ceiling), in(max)), [&](const bridge::result& found, uint64 i) {
-            rows.add({found.column(i, 1), found.column(i, 2), found.column(i, 3), found.column(i, 4),
-                      in(narrative_of(found, i, 3, 5, 4, 6, 7, 8))});
+            rows.add({found.column(i, 1), found.column(i, 2), found.column(i, 3), found.column(i, 5),
+                      in(narrative_of(found, i, 3))});
         });
     };
     // The system is no tenant: whoever may call this may read what happened to it.
@@ -689,18 +815,36 @@ SOR_FUNCTION(forensic_report) {
         static bridge::statement messages(
             "select pg_catalog.to_jsonb(o) from sor.outbox o where tenant_id = $1 and run_id = $2 order by id",
             {UUIDOID, UUIDOID});
-        static bridge::statement happenings("select pg_catalog.to_jsonb(x) from (select id, stream_id, seq, "
-                                            "created_at, event_type, actor_kind, actor, on_behalf_of, turn_no,"
-                                            "   tool_call_id, message_id, payload from sor.agent_events where "
-                                            "tenant_id = $1 and run_id = $2) x order by id",
-                                            {UUIDOID, UUIDOID});
+        static bridge::statement turns(
+            "select pg_catalog.to_jsonb(t) from sor.turns t where tenant_id = $1 and run_id = $2 order by turn_no",
+            {UUIDOID, UUIDOID});
+        static bridge::statement happenings(
+            "select pg_catalog.jsonb_build_object('id', e.id, 'stream_id', e.stream_id, 'seq', e.seq, 'created_at', "
+            "e.created_at, 'event_type', e.event_type, 'actor_kind', e.actor_kind, 'actor', e.actor, 'on_behalf_of', "
+            "e.on_behalf_of, 'turn_no', e.turn_no, 'tool_call_id', e.tool_call_id, 'message_id', e.message_id, "
+            "'payload', e.payload), " TOLD_COLUMNS
+            "  from sor.agent_events e where e.tenant_id = $1 and e.run_id = $2 order by e.id",
+            {UUIDOID, UUIDOID});
         run_facts facts;
         const Jsonb* row = gather(tenant, run, facts);
+        verdict v;
+        verify(tenant, &run, v);
+        gather_verdict(v, facts);
+        bridge::json_joiner events;
+        for_each(happenings.open(in(tenant), in(run)), [&](const bridge::result& rows, uint64 i) {
+            bridge::json_writer told;
+            told.object().key("narrative").string(bridge::view(narrative_of(rows, i, 2))).end();
+            events.add(DatumGetJsonbP(
+                DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(rows.json(i, 1)), JsonbPGetDatum(told.done()))));
+        });
         return bridge::join_object({{"run", row},
-                                    {"events", array_of(happenings.open(in(tenant), in(run)))},
+                                    {"turns", array_of(turns.open(in(tenant), in(run)))},
+                                    {"events", events.done()},
                                     {"outbox", array_of(messages.open(in(tenant), in(run)))},
+                                    {"finding", finding_json(facts)},
                                     {"summary", summary_json(facts)},
-                                    {"tool_calls", array_of(calls.open(in(tenant), in(run)))}},
+                                    {"tool_calls", array_of(calls.open(in(tenant), in(run)))},
+                                    {"verification", verdict_json(v)}},
                                    caller);
     }));
 }

@@ -5,8 +5,8 @@ create function sor.replay(tenant_id uuid, run_id uuid)
     language c volatile as 'MODULE_PATHNAME', 'sor_replay'
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.replay(uuid, uuid) is
-    'The events of a run and of its messages, in the order in which they happened, each told in plain English from the event alone. '
-    'Errors: SR002 not granted, SR010 no such run.';
+    'The events of a run and of its messages, in the order in which they happened, each told in plain English from the events alone (users by their names): when, who, '
+    'for whom, what, and with which outcome. Times are in the session''s time zone. Errors: SR002 not granted, SR010 no such run.';
 
 create function sor.rebuild_run(tenant_id uuid, run_id uuid) returns jsonb
     language c volatile as 'MODULE_PATHNAME', 'sor_rebuild_run'
@@ -20,15 +20,17 @@ create function sor.forensic_report(tenant_id uuid, run_id uuid) returns jsonb
     language c volatile as 'MODULE_PATHNAME', 'sor_forensic_report'
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.forensic_report(uuid, uuid) is
-    '{run, tool_calls, outbox, events, summary}: the rows of a run as of one moment, and six sentences about them: run, scope, timeline, failure_point, side_effects, '
-    'cause_and_next_action. Nothing is run again. Errors: SR002 not granted, SR010 no such run.';
+    '{run, turns, tool_calls, outbox, events, verification, finding, summary}: the rows of a run as of one moment, each event with its narrative; what verify_events says of them; '
+    'finding {kind, root_cause, evidence: [{table, id, seq, says}], next_action, command}, the gravest thing that is wrong; and six sentences: run, scope, timeline, '
+    'failure_point, side_effects, cause_and_next_action. kind is tampered, crashed, failed, cancelled, running, dead_letter, unknown_outcome, failed_tool, refused_tool, failed_item, '
+    'undelivered, resumed or succeeded. Nothing is run again. Times are in the session''s time zone. Errors: SR002 not granted, SR010 no such run.';
 
 create function sor.what_happened(tenant_id uuid, since timestamptz, until timestamptz, max int default 1000)
     returns table (created_at timestamptz, run_id uuid, event_type text, actor text, narrative text)
     language c volatile as 'MODULE_PATHNAME', 'sor_what_happened'
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.what_happened(uuid, timestamptz, timestamptz, int) is
-    'The first max events of the tenant from since until before until, oldest first, in plain English. The nil uuid stands for the system: migrations, registrations, the drop guard. '
+    'The first max events of the tenant from since until before until, oldest first, each told as sor.replay tells it. The nil uuid stands for the system: migrations, registrations, the drop guard. '
     'Errors: SR002 not granted, 22023 max is less than 1.';
 
 create function sor.verify_events(tenant_id uuid, run_id uuid default null, out streams bigint, out events bigint, out first_bad jsonb)

@@ -4,56 +4,69 @@ namespace sor::forensics {
 
 namespace {
 
+// No more bytes than that, not within a character.
+std::string cut(std::string_view s, std::size_t longest) {
+    if (s.size() <= longest)
+        return std::string(s);
+    std::size_t end = longest;
+    while (end > 0 && (static_cast<unsigned char>(s[end]) & 0xc0) == 0x80)
+        --end;
+    return std::string(s.substr(0, end)) + " …";
+}
+
+constexpr std::size_t longest_name = 200, longest_reason = 400;
+
+// Short enough for a sentence that has a full stop of its own.
+std::string ending_cut(std::string_view s) {
+    const bool short_enough = s.size() <= longest_reason;
+    std::string out = cut(s, longest_reason);
+    while (short_enough && !out.empty() && (out.back() == '.' || out.back() == '\n' || out.back() == ' '))
+        out.pop_back();
+    return out;
+}
+
 class teller {
 public:
     explicit teller(const happening& event) : e_(event) {}
 
-    std::string_view value(std::string_view name) const {
+    std::string_view whole(std::string_view name) const {
         for (const field& f : e_.payload)
             if (f.name == name)
                 return f.value;
         return {};
     }
-    bool has(std::string_view name) const { return !value(name).empty(); }
+    bool has(std::string_view name) const { return !whole(name).empty(); }
+    std::string value(std::string_view name) const { return cut(whole(name), longest_name); }
 
-    std::string who() const { return e_.actor_kind == "agent" ? "Worker " + quoted(e_.actor) : std::string(e_.actor); }
-
-    static std::string quoted(std::string_view s) { return '"' + std::string(s) + '"'; }
+    // The actor, and for whom it acted.
+    std::string who() const {
+        const std::string actor = cut(e_.actor, longest_name);
+        std::string out = e_.actor_kind == "agent"    ? "Worker \"" + actor + '"'
+                          : e_.actor_kind != "system" ? actor
+                          : is_relay()                ? "Relay \"" + actor + '"'
+                                                      : "The system (" + actor + ')';
+        if (!e_.on_behalf_of.empty() && e_.on_behalf_of != e_.actor)
+            out += " for " + cut(e_.on_behalf_of, longest_name);
+        return out;
+    }
 
     // " before value after", or nothing when there is no value.
     std::string maybe(std::string_view before, std::string_view name, std::string_view after = {}) const {
-        return has(name) ? std::string(before) + std::string(value(name)) + std::string(after) : std::string();
+        return has(name) ? std::string(before) + value(name) + std::string(after) : std::string();
     }
 
-    std::string cause() const {
-        std::string out;
+    std::string_view cause() const {
         for (const char* name : {"error.message", "error.reason", "error", "reason", "message", "last_error"})
-            if (out.empty())
-                out = value(name);
-        return out;
+            if (has(name))
+                return whole(name);
+        return {};
     }
-    std::string because(std::string_view before = ": ") const {
-        std::string reason = cause();
-        return reason.empty() ? reason : std::string(before) + ending_cut(reason);
-    }
-    // Short enough for a sentence that has a full stop of its own.
-    static std::string ending_cut(std::string s) {
-        constexpr std::size_t longest = 400;
-        const bool cut = s.size() > longest;
-        if (cut) {
-            std::size_t end = longest;
-            while (end > 0 && (static_cast<unsigned char>(s[end]) & 0xc0) == 0x80) // not within a character
-                --end;
-            s.resize(end);
-        }
-        while (!s.empty() && (s.back() == '.' || s.back() == '\n' || s.back() == ' '))
-            s.pop_back();
-        return cut ? s + " …" : s;
-    }
+    std::string because() const { return cause().empty() ? std::string() : ": " + ending_cut(cause()); }
 
     const happening& event() const { return e_; }
 
 private:
+    bool is_relay() const { return e_.type.starts_with("outbox.") && e_.type != "outbox.enqueued"; }
     const happening& e_;
 };
 
@@ -71,107 +84,123 @@ std::string in_turn(int turn_no) {
 
 std::string tell_run(const teller& t, std::string_view verb) {
     if (verb == "started")
-        return t.who() + " started the run" + t.maybe(" of key \"", "run_key", "\"") +
-               t.maybe(" on behalf of user ", "on_behalf_of") + '.';
+        return t.who() + " started the run" + t.maybe(" of key \"", "run_key", "\"") + '.';
     if (verb == "resumed") {
-        std::string out = t.who() + " resumed the run after a gap from " + std::string(t.value("gap.from")) + " to " +
-                          std::string(t.value("gap.to")) + '.';
+        std::string out = t.who() + " resumed the run, whose holder was lost, after a gap from " + t.value("gap.from") +
+                          " to " + t.value("gap.to") + '.';
         if (t.has("gap.unended_turn"))
-            out += " Turn " + std::string(t.value("gap.unended_turn")) + " had begun and not finished.";
+            out += " Turn " + t.value("gap.unended_turn") + " had begun and not finished.";
         if (t.has("gap.unknown_calls#") && t.value("gap.unknown_calls#") != "0")
             out +=
                 " The outcome of " + counted_text(t.value("gap.unknown_calls#"), "outside call") + " cannot be known.";
         return out;
     }
     if (verb == "succeeded")
-        return "The run succeeded.";
+        return t.who() + " ended the run: it succeeded.";
     if (verb == "failed")
-        return "The run failed" + t.because() + '.';
+        return t.who() + " ended the run: it failed" + t.because() + '.';
     return t.who() + " cancelled the run" + t.because() + '.';
 }
 
 std::string tell_turn(const teller& t, std::string_view verb) {
-    const std::string turn = "Turn " + std::to_string(t.event().turn_no);
+    const std::string turn = "turn " + std::to_string(t.event().turn_no);
     if (verb == "started")
-        return turn + (t.value("reopened") == "true" ? " began again, because it had not finished." : " began.");
-    const std::string_view status = t.value("status");
-    return status.empty() || status == "succeeded" ? turn + " finished."
-                                                   : turn + " ended as " + std::string(status) + '.';
+        return t.who() + " began " + turn +
+               (t.value("reopened") == "true" ? " again, because it had not finished." : ".");
+    const std::string status = t.value("status");
+    return status.empty() || status == "succeeded" ? t.who() + " finished " + turn + '.'
+                                                   : t.who() + " ended " + turn + " as " + status + '.';
 }
 
 // One claim may settle items of the batch before, and need not ask for new ones.
 std::string tell_claim(const teller& t) {
-    std::string out = "Claimed " + counted_text(t.has("response.items#") ? t.value("response.items#") : "0", "item") +
-                      " of queue \"" + std::string(t.value("arguments.queue")) + '"';
+    std::string out = t.who() + " claimed " +
+                      counted_text(t.has("response.items#") ? t.value("response.items#") : "0", "item") +
+                      " of queue \"" + t.value("arguments.queue") + '"' + in_turn(t.event().turn_no);
     constexpr std::string_view settled[][2] = {
         {"arguments.complete#", "completed"}, {"arguments.fail#", "failed"}, {"arguments.release#", "gave back"}};
     for (const auto& [count, verb] : settled)
         if (t.has(count) && t.value(count) != "0")
-            out += ", " + std::string(verb) + ' ' + std::string(t.value(count));
+            out += ", " + std::string(verb) + ' ' + t.value(count);
     return out + '.';
 }
 
-std::string tell_success(const teller& t, const std::string& tool) {
-    const std::string_view name = t.value("tool");
+// "message "type" about X to DESTINATION, addressed to WHOM (dedup key K)", as far as it is known; `under` names where
+// the message's own payload stands.
+std::string the_message(const teller& t, std::string_view prefix, std::string_view to) {
+    const auto named = [&](std::string_view name) { return std::string(prefix) + std::string(name); };
+    const std::string recipients = std::string(to) + "#";
+    return "message" + t.maybe(" \"", named("event_type"), "\"") + t.maybe(" about ", named("aggregate_id")) +
+           t.maybe(" to ", named("destination")) +
+           (t.has(recipients) ? ", addressed to " + counted_text(t.value(recipients), "recipient")
+                              : t.maybe(", addressed to ", to)) +
+           t.maybe(" (dedup key ", named("dedup_key"), ")");
+}
+
+std::string tell_success(const teller& t) {
+    const std::string name = t.value("tool");
+    const std::string turn = in_turn(t.event().turn_no);
     if (name == "claim" && t.has("arguments.queue"))
         return tell_claim(t);
-    if (name == "write" && t.has("arguments.table"))
-        return (t.value("response.inserted") == "false" ? "Found a row of \"" : "Wrote a row of \"") +
-               std::string(t.value("arguments.table")) + '"' +
-               (t.value("response.inserted") == "false" ? " already written" : "") +
-               t.maybe(", completing item ", "arguments.completes.item_id") + '.';
+    if (name == "write" && t.has("arguments.table")) {
+        const bool there = t.value("response.inserted") == "false";
+        return t.who() + (there ? " found a row of \"" : " wrote a row of \"") + t.value("arguments.table") + '"' +
+               (there ? " already written" : "") + turn + t.maybe(", completing item ", "arguments.completes.item_id") +
+               '.';
+    }
     if (name == "queue" && t.has("arguments.destination"))
-        return (t.value("response.enqueued") == "false" ? "Found the message \"" : "Queued the message \"") +
-               std::string(t.value("arguments.event_type")) + "\" to " + std::string(t.value("arguments.destination")) +
-               (t.value("response.enqueued") == "false" ? ", already queued" : "") +
-               t.maybe(" (dedup key ", "arguments.dedup_key", ")") + '.';
+        return t.who() + (t.value("response.enqueued") == "false" ? " found queued already" : " queued") + turn +
+               " the " + the_message(t, "arguments.", "arguments.payload.to") + '.';
     if (name == "read" && t.has("arguments.from"))
-        return "Read " + counted_text(t.has("response.rows#") ? t.value("response.rows#") : "0", "row") + " of \"" +
-               std::string(t.value("arguments.from")) + "\".";
-    return tool + " succeeded" + in_turn(t.event().turn_no) + '.';
+        return t.who() + " read " + counted_text(t.has("response.rows#") ? t.value("response.rows#") : "0", "row") +
+               " of \"" + t.value("arguments.from") + '"' + turn + '.';
+    return t.who() + " called tool \"" + name + '"' + turn + ": it succeeded.";
 }
 
 std::string tell_call(const teller& t, std::string_view verb) {
-    const std::string tool = "Tool " + teller::quoted(t.value("tool"));
+    const std::string tool = '"' + t.value("tool") + '"';
     const std::string turn = in_turn(t.event().turn_no);
     if (verb == "started")
-        return t.who() + " was about to call " + teller::quoted(t.value("tool")) + " outside the database" + turn + '.';
+        return t.who() + " was about to call " + tool + " outside the database" + turn + '.';
     if (verb == "succeeded")
-        return tell_success(t, tool);
+        return tell_success(t);
     if (verb == "unknown")
-        return "The outcome of the call of " + teller::quoted(t.value("tool")) + turn + " cannot be known" +
-               t.because() + '.';
-    return tool + (verb == "refused" ? " was refused" : " failed") + turn + t.because() +
-           t.maybe(" (SQLSTATE ", "error.sqlstate", ")") + '.';
+        return t.who() + " recorded that the outcome of the call of " + tool + turn + " cannot be known" + t.because() +
+               '.';
+    const std::string object = t.maybe(" on \"", "arguments.table", "\"") + t.maybe(" on \"", "arguments.from", "\"") +
+                               t.maybe(" on queue \"", "arguments.queue", "\"") +
+                               t.maybe(" to ", "arguments.destination") +
+                               t.maybe(" for item ", "arguments.completes.item_id");
+    return t.who() + " called tool " + tool + object + turn + (verb == "refused" ? ": it was refused" : ": it failed") +
+           t.because() + t.maybe(" (SQLSTATE ", "error.sqlstate", ")") + '.';
 }
 
 std::string tell_item(const teller& t, std::string_view verb) {
-    const std::string item = "Item" + t.maybe(" ", "item_id") + t.maybe(" of queue \"", "queue", "\"");
+    const std::string item = " item" + t.maybe(" ", "item_id") + t.maybe(" of queue \"", "queue", "\"");
     const std::string attempt = t.maybe(" (attempt ", "attempt", ")");
     if (verb == "claimed")
-        return item + " was claimed by " + std::string(t.event().actor) + attempt + '.';
+        return t.who() + " claimed" + item + attempt + '.';
     if (verb == "completed")
-        return item + " was completed.";
+        return t.who() + " completed" + item + '.';
     if (verb == "failed")
-        return item + " failed" + t.because() + attempt + '.';
+        return t.who() + " failed at" + item + t.because() + attempt + '.';
     if (verb == "released")
-        return item + " was given back" + t.because() + '.';
+        return t.who() + " gave back" + item + t.because() + '.';
     if (verb == "dead")
-        return item + " was given up after its last attempt" + t.because() + '.';
-    return item + " was put back in its queue by " + std::string(t.event().actor) + '.';
+        return t.who() + " gave up" + item + " after its last attempt" + t.because() + '.';
+    return t.who() + " put" + item + " back into its queue.";
 }
 
 std::string tell_message(const teller& t, std::string_view verb) {
-    const std::string message = "Message" + t.maybe(" \"", "event_type", "\"") + t.maybe(" to ", "destination");
-    const std::string key = t.maybe(" (dedup key ", "dedup_key", ")");
-    const std::string attempt = t.maybe(" (attempt ", "attempt", ")");
+    const std::string message = the_message(t, "", "payload.to");
+    const std::string attempt = t.maybe(" at attempt ", "attempt");
     if (verb == "enqueued")
-        return "The intent was recorded: m" + message.substr(1) + key + '.';
+        return t.who() + " recorded the intent to send the " + message + '.';
     if (verb == "dispatched")
-        return message + key + " was sent by " + std::string(t.event().actor) + attempt + '.';
+        return t.who() + " sent the " + message + attempt + ": " + t.value("destination") + " accepted it.";
     if (verb == "dead")
-        return message + key + " was given up" + t.because() + '.';
-    return message + key + " could not be sent" + t.because() + attempt + "; it will be tried again.";
+        return t.who() + " gave up the " + message + t.because() + '.';
+    return t.who() + " could not send the " + message + attempt + t.because() + "; it will be tried again.";
 }
 
 std::string tell_migration(const teller& t, std::string_view verb) {
@@ -204,7 +233,7 @@ std::string tell_other(const teller& t) {
                    ? t.who() + " took the tenant's grant from login" + t.maybe(" \"", "login", "\"") + '.'
                    : t.who() + " granted the tenant to login" + t.maybe(" \"", "login", "\"") + '.';
     if (type == "role.assigned")
-        return t.who() + " gave user " + std::string(t.value("user_id")) + " the role " + std::string(t.value("role")) +
+        return t.who() + " gave user " + t.value("user_id") + " the role " + t.value("role") +
                t.maybe(" instead of ", "former") + '.';
     if (type == "switch.paused" || type == "switch.resumed")
         return t.who() + (type == "switch.paused" ? " paused" : " let go on") + t.maybe(" the ", "kind") +
@@ -214,13 +243,11 @@ std::string tell_other(const teller& t) {
     return t.who() + " recorded " + std::string(type) + in_turn(t.event().turn_no) + t.because() + '.';
 }
 
-} // namespace
-
-std::string narrative(const happening& event) {
-    const teller t(event);
-    const std::size_t dot = event.type.find('.');
-    const std::string_view noun = event.type.substr(0, dot);
-    const std::string_view verb = dot == std::string_view::npos ? std::string_view() : event.type.substr(dot + 1);
+std::string tell(const teller& t) {
+    const std::string_view type = t.event().type;
+    const std::size_t dot = type.find('.');
+    const std::string_view noun = type.substr(0, dot);
+    const std::string_view verb = dot == std::string_view::npos ? std::string_view() : type.substr(dot + 1);
     if (noun == "run")
         return tell_run(t, verb);
     if (noun == "turn")
@@ -236,26 +263,79 @@ std::string narrative(const happening& event) {
     return tell_other(t);
 }
 
+} // namespace
+
+std::string narrative(const happening& event) {
+    const std::string when = event.at.empty() ? std::string() : std::string(event.at) + ": ";
+    return when + tell(teller(event));
+}
+
 namespace {
 
 std::string text(std::string_view s) {
-    return std::string(s);
+    return cut(s, longest_name);
 }
 
+std::string quoted(std::string_view s) {
+    return '"' + text(s) + '"';
+}
+
+// ---------------------------------------------------------------- commands
+
+// For the shell: as it is where that is safe, else in single quotes.
+std::string sh(std::string_view s) {
+    constexpr std::string_view plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.,:@/+";
+    if (!s.empty() && s.front() != '-' && s.find_first_not_of(plain) == std::string_view::npos)
+        return std::string(s);
+    std::string out = "'";
+    for (const char c : s)
+        out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    return out + '\'';
+}
+
+std::string sql(std::string_view s) {
+    std::string out = "'";
+    for (const char c : s)
+        out += c == '\'' ? std::string("''") : std::string(1, c);
+    return out + '\'';
+}
+
+// What starts the Worker again: to resume its run, or under another key for a new one.
+std::string start_worker(const run_facts& f, bool resume) {
+    const std::string key = f.run_key.empty() ? std::string() : std::string(f.run_key) + (resume ? "" : ".again");
+    const std::string common = " --tenant " + sh(f.tenant) + " --worker " + sh(f.worker) +
+                               (f.user.empty() ? "" : " --on-behalf-of " + sh(f.user)) +
+                               (key.empty() ? "" : " --run-key " + sh(key));
+    if (f.is_client)
+        return "sor mcp" + common;
+    if (!f.queue.empty())
+        return "sor work " + sh(f.queue) + common + " --handler HANDLER";
+    return "select * from sor.start_run(" + sql(f.tenant_id) + ", " + sql(f.worker) +
+           (key.empty() ? ", run_key => null" : ", " + sql(key)) +
+           (f.user_id.empty() ? "" : ", on_behalf_of => " + sql(f.user_id)) + ");";
+}
+
+constexpr std::string_view same_ids = "retry with the same request ids, so that what took effect is not repeated";
+
+// ---------------------------------------------------------------- sentences
+
 std::string bad_call(const run_facts& f) {
-    return "tool \"" + text(f.bad_tool) + "\"" + in_turn(f.bad_turn) +
+    return "tool " + quoted(f.bad_tool) + in_turn(f.bad_turn) +
            (f.bad_status == "refused"   ? " was refused"
             : f.bad_status == "unknown" ? " has no known outcome"
             : f.bad_status == "started" ? " was begun and has not ended"
                                         : " failed") +
-           (f.bad_message.empty() ? std::string() : ": " + teller::ending_cut(text(f.bad_message))) +
+           (f.bad_message.empty() ? std::string() : ": " + ending_cut(f.bad_message)) +
            (f.bad_sqlstate.empty() ? std::string() : " (SQLSTATE " + text(f.bad_sqlstate) + ")") + ", request " +
            text(f.bad_request);
 }
 
 std::string bad_item(const run_facts& f) {
-    return "item " + text(f.bad_item) + " of queue \"" + text(f.bad_queue) +
-           "\": " + teller::ending_cut(text(f.bad_item_error));
+    return "item " + text(f.bad_item) + " of queue " + quoted(f.bad_queue) + ": " + ending_cut(f.bad_item_error);
+}
+
+std::string dead_item(const run_facts& f) {
+    return "item " + text(f.dead_item) + " of queue " + quoted(f.dead_queue) + ": " + ending_cut(f.dead_item_error);
 }
 
 std::string where(const run_facts& f) {
@@ -263,23 +343,42 @@ std::string where(const run_facts& f) {
                             : "after " + plural(f.finished_turns, "finished turn");
 }
 
+std::string lost_between(const run_facts& f) {
+    return "between " + text(f.gap_from) + " and " + text(f.gap_to) +
+           (f.gap_turn.empty() ? std::string() : ", in turn " + text(f.gap_turn));
+}
+
 std::string failure_point(const run_facts& f) {
     const std::int64_t bad = f.failed + f.refused + f.unknown;
     const std::int64_t bad_items = f.items_failed + f.items_dead;
-    const std::string last = (bad == 0 ? std::string() : " The last call that went wrong: " + bad_call(f) + '.') +
-                             (bad_items == 0 ? std::string() : " The last item that failed: " + bad_item(f) + '.');
+    const std::string last =
+        (bad == 0 ? std::string() : " The last call that went wrong: " + bad_call(f) + '.') +
+        (bad_items == 0 ? std::string()
+                        : " The last item that failed: " + (f.bad_item.empty() ? dead_item(f) : bad_item(f)) + '.') +
+        (f.dead == 0 ? std::string() : " " + plural(f.dead, "message") + " could not be delivered.");
     if (f.status == "running" && f.lapsed)
         return "Its holder was lost " + where(f) + ": the last event, " + text(f.last_event) + ", is of " +
                text(f.last_event_at) + ", and the lease was over at " + text(f.lease_until) + '.' + last;
+    const std::string gap =
+        f.resumptions == 0 ? std::string() : " Its holder was lost " + lost_between(f) + "; it was resumed." + last;
     if (f.status == "running")
-        return "None so far; the run is " + (f.open_turn != 0 ? where(f) : std::string("between turns")) + '.' + last;
+        return "None so far; the run is " + (f.open_turn != 0 ? where(f) : std::string("between turns")) + '.' +
+               (gap.empty() ? last : gap);
     if (f.status == "cancelled")
         return "It was cancelled " + where(f) +
                (f.cancelled_by.empty() ? std::string() : " by " + text(f.cancelled_by)) + '.' + last;
     if (f.status == "failed")
-        return "It failed " + where(f) + (f.error.empty() ? std::string() : ": " + teller::ending_cut(text(f.error))) +
-               '.' + last;
+        return "It failed " + where(f) + (f.error.empty() ? std::string() : ": " + ending_cut(f.error)) + '.' + last;
+    if (!gap.empty())
+        return "None that stopped the run for good." + gap;
     return last.empty() ? "None: every turn finished and no call went wrong." : "None that stopped the run." + last;
+}
+
+std::string list(std::span<const counted> counts) {
+    std::string out;
+    for (const counted& c : counts)
+        out += (out.empty() ? "" : ", ") + text(c.name) + ' ' + std::to_string(c.count);
+    return out;
 }
 
 std::string side_effects(const run_facts& f) {
@@ -288,82 +387,270 @@ std::string side_effects(const run_facts& f) {
                           ? "No message was queued."
                           : plural(messages, "message") + ": " + std::to_string(f.dispatched) + " dispatched, " +
                                 std::to_string(f.pending) + " pending, " + std::to_string(f.dead) + " dead.";
+    if (!f.delivered.empty())
+        out += " Reached the outside: " + list(f.delivered) + '.';
+    if (!f.outside_calls.empty())
+        out += " Calls outside the database: " + list(f.outside_calls) + '.';
     if (f.unknown + f.open > 0)
         out += " The outcome of " + plural(f.unknown + f.open, "outside call") +
                (f.open > 0 ? " is not known yet." : " cannot be known.");
     return out;
 }
 
-// The run itself first, then what is left of its side effects.
-std::string cause_and_next_action(const run_facts& f) {
-    std::string out;
-    const std::string again =
-        f.run_key.empty() ? "Run the worker again" : "Run again with the same run key, \"" + text(f.run_key) + '"';
-    if (f.status == "running" && f.lapsed)
-        out = "The process that held the run stopped, or could not reach the database. " + again +
-              ": finished turns and stored responses are not repeated.";
-    else if (f.status == "running")
-        out = "The run is in progress. Wait for it, or stop it with sor.cancel_run.";
-    else if (f.status == "cancelled")
-        out = "It was cancelled" + (f.error.empty() ? std::string() : ": " + teller::ending_cut(text(f.error))) +
-              ". When the reason is gone, start a new run" + (f.run_key.empty() ? "" : " under another run key") +
-              ": what was completed is not repeated.";
-    else if (f.status == "failed")
-        out = "The cause is " +
-              (f.error.empty() ? (f.bad_tool.empty() ? std::string("not recorded") : bad_call(f))
-                               : teller::ending_cut(text(f.error))) +
-              ". Correct it and start a new run" + (f.run_key.empty() ? "" : " under another run key") +
-              ": what was completed is not repeated.";
-    else if (f.failed + f.refused > 0)
-        out = "The run succeeded; " + plural(f.failed + f.refused, "call") + " failed or " +
-              (f.failed + f.refused == 1 ? "was" : "were") + " refused, the last one: " + bad_call(f) +
-              ". Look at the items they were made for.";
-    else if (f.unknown == 0 && f.dead == 0 && f.pending == 0 && f.items_failed + f.items_dead == 0)
-        out = "Nothing went wrong. No action is needed.";
-    else
-        out = "The run itself succeeded.";
-    if (f.items_failed > 0)
-        out += ' ' + plural(f.items_failed, "attempt") + " at an item failed, the last one at " + bad_item(f) +
-               ". The queue hands such an item out again after its backoff.";
-    if (f.items_dead > 0)
-        out += ' ' + plural(f.items_dead, "item") + (f.items_dead == 1 ? " was" : " were") + " given up" +
-               (f.items_failed > 0 ? std::string() : ", the last one " + bad_item(f)) +
-               ". Correct the cause, then put " + (f.items_dead == 1 ? "it" : "them") + " back with sor.requeue.";
+run_kind kind_of(const run_facts& f) {
+    if (f.tampered)
+        return run_kind::tampered;
+    if (f.status == "running")
+        return f.lapsed ? run_kind::crashed : run_kind::running;
+    if (f.status == "failed")
+        return run_kind::failed;
+    if (f.status == "cancelled")
+        return run_kind::cancelled;
+    if (f.dead + f.items_dead > 0)
+        return run_kind::dead_letter;
     if (f.unknown > 0)
-        out += " Ask the service that was called whether the request took effect; it has the request_id.";
-    if (f.dead > 0)
+        return run_kind::unknown_outcome;
+    if (f.failed + f.refused > 0)
+        return f.bad_status == "refused" ? run_kind::refused_tool : run_kind::failed_tool;
+    if (f.items_failed > 0)
+        return run_kind::failed_item;
+    if (f.failed_sends > 0)
+        return run_kind::undelivered;
+    return f.resumptions > 0 ? run_kind::resumed : run_kind::succeeded;
+}
+
+// Fills in one kind's cause, its rows and what to do about it.
+void explain(const run_facts& f, finding& out) {
+    const auto shows = [&](const row_name& row, std::string_view says) {
+        if (!row.id.empty())
+            out.evidence.push_back({row, says});
+    };
+    const row_name run{"runs", f.run_id};
+    const auto last_call = [&] {
+        shows(f.bad_call, "the last call that went wrong");
+        shows(f.bad_call_event, "its event");
+    };
+    switch (out.kind) {
+    case run_kind::tampered:
+        out.root_cause = "History was changed: " +
+                         (f.bad_row.seq > 0 ? "event " + std::to_string(f.bad_row.seq) + " of " : std::string()) +
+                         "stream " + text(f.bad_stream) + " does not fit, " + ending_cut(f.problem) + '.';
+        shows(f.bad_row, "the first event that does not fit");
+        out.next_action = "Trust nothing that this report says of that stream; compare it with an export or a backup "
+                          "kept elsewhere, and find out who had superuser rights.";
+        out.command = "select * from sor.verify_events(" + sql(f.tenant_id) + ");";
+        return;
+    case run_kind::crashed:
+        out.root_cause = "The process that held the run stopped, or could not reach the database, " + where(f) +
+                         ": nothing was recorded after " + text(f.last_event_at) + " and its lease ran out.";
+        shows(run, "running, its lease over");
+        shows(f.last_row, "the last event");
+        out.next_action = "Start the worker again" +
+                          (f.run_key.empty() ? std::string() : " with the same run key, " + quoted(f.run_key)) +
+                          ": it resumes the run, finished turns are not repeated; " + std::string(same_ids) + '.';
+        out.command = start_worker(f, true);
+        return;
+    case run_kind::failed:
+        out.root_cause = "The run failed " + where(f) + ": " +
+                         (!f.error.empty()      ? ending_cut(f.error)
+                          : !f.bad_tool.empty() ? bad_call(f)
+                                                : std::string("no cause is recorded")) +
+                         (!f.error.empty() && f.items_failed > 0    ? "; the last item that failed was " + bad_item(f)
+                          : !f.error.empty() && !f.bad_tool.empty() ? "; " + bad_call(f)
+                                                                    : std::string()) +
+                         '.';
+        shows(run, "failed");
+        shows(f.last_row, "the last event");
+        last_call();
+        shows(f.bad_item_event, "the last item that failed");
+        out.next_action = "Correct the cause, then " + std::string(same_ids) + ": a new run works what is left.";
+        out.command = start_worker(f, false);
+        return;
+    case run_kind::cancelled:
+        out.root_cause = (f.cancelled_by.empty() ? std::string("Somebody") : text(f.cancelled_by)) +
+                         " cancelled the run " + where(f) +
+                         (f.error.empty() ? std::string() : ": " + ending_cut(f.error)) + '.';
+        shows(run, "cancelled");
+        shows(f.last_row, "the last event");
+        out.next_action = "When the reason is gone, start a new run" +
+                          std::string(f.run_key.empty() ? "" : " under another run key") +
+                          ": what was completed is not repeated.";
+        out.command = start_worker(f, false);
+        return;
+    case run_kind::running:
+        out.root_cause = "The run is in progress.";
+        shows(run, "running");
+        out.next_action = "Wait for it, or stop it.";
+        out.command = "select sor.cancel_run(" + sql(f.tenant_id) + ", " + sql(f.run_id) + ", 'REASON');";
+        return;
+    case run_kind::dead_letter:
+        if (f.dead > 0) {
+            out.root_cause = plural(f.dead, "message") + (f.dead == 1 ? " was" : " were") + " given up, the last one" +
+                             (f.dead_destination.empty() ? std::string() : " to " + text(f.dead_destination)) +
+                             (f.dead_error.empty() ? std::string() : ": " + ending_cut(f.dead_error)) + '.';
+            shows(f.dead_message, "the last message that was given up");
+            out.next_action = "Correct the cause, then put " + std::string(f.dead == 1 ? "it" : "each such message") +
+                              " back into the outbox.";
+            out.command = "select sor.requeue(" + sql(f.tenant_id) + ", 'outbox', " + sql(f.dead_message.id) + ");";
+        } else {
+            out.root_cause = plural(f.items_dead, "item") + (f.items_dead == 1 ? " was" : " were") +
+                             " given up after the last attempt, the last one " + dead_item(f) + '.';
+            shows(f.dead_item_event, "the last item that was given up");
+            out.next_action = "Correct the cause, then put " +
+                              std::string(f.items_dead == 1 ? "it" : "each such item") + " back into its queue.";
+            out.command =
+                "select sor.requeue(" + sql(f.tenant_id) + ", " + sql(f.dead_queue) + ", " + sql(f.dead_item) + ");";
+        }
+        last_call();
+        return;
+    case run_kind::unknown_outcome:
+        out.root_cause = "The outcome of " + plural(f.unknown, "outside call") + " cannot be known, the last one of " +
+                         quoted(f.unknown_tool) + ", request " + text(f.unknown_request) +
+                         ": it was begun, and no answer was recorded.";
+        shows(f.unknown_call, "the call whose outcome is not known");
+        shows(f.resumed, "the holder that made it was lost");
+        out.next_action = "Ask the service whether request " + text(f.unknown_request) +
+                          " took effect; if it did not, " + std::string(same_ids) + '.';
+        out.command = start_worker(f, false);
+        return;
+    case run_kind::failed_tool:
+    case run_kind::refused_tool:
+        out.root_cause = "The run succeeded, but " + plural(f.failed + f.refused, "call") + " failed or " +
+                         (f.failed + f.refused == 1 ? "was" : "were") + " refused, the last one: " + bad_call(f) + '.';
+        last_call();
+        if (out.kind == run_kind::refused_tool) {
+            out.next_action =
+                std::string("Nothing of the call took effect. ") +
+                (f.bad_sqlstate == "SR003" ? "Have a user with that role ask for it" : "Correct the Worker") +
+                "; see what this user may call.";
+            out.command = "select name, minimum_role, permitted from sor.list_tools(" + sql(f.tenant_id) + ", " +
+                          (f.user_id.empty() ? std::string("null") : sql(f.user_id)) + ", true);";
+        } else {
+            out.next_action = "Nothing of the call took effect. Correct the cause, then " + std::string(same_ids) + '.';
+            out.command = start_worker(f, false);
+        }
+        return;
+    case run_kind::failed_item:
+        out.root_cause = "The run succeeded, but " + plural(f.items_failed, "attempt") +
+                         " at an item failed, the last one at " + bad_item(f) + '.';
+        shows(f.bad_item_event, "the last item that failed");
+        out.next_action = "The queue hands such an item out again after its backoff: correct the cause, then start the "
+                          "worker.";
+        out.command = start_worker(f, false);
+        return;
+    case run_kind::undelivered:
+        out.root_cause = "The run succeeded, but " + plural(f.failed_sends, "message") +
+                         " could not be sent yet, the last one: " + ending_cut(f.pending_error) + '.';
+        shows(f.pending_message, "the last message that could not be sent");
+        out.next_action = "Correct the cause; the relay tries again by itself when the message is due.";
+        out.command = "sor relay --verbose";
+        return;
+    case run_kind::resumed:
+        out.root_cause = "The holder of the run was lost " + lost_between(f) +
+                         ", and the run was resumed under a new token: whatever the stale holder sent afterwards was "
+                         "refused and left nothing.";
+        shows(f.resumed, "the resumption and its gap");
+        out.next_action = f.pending > 0 ? "No action is needed but for " + plural(f.pending, "message") + " that " +
+                                              (f.pending == 1 ? "waits" : "wait") + " for the next relay."
+                                        : "No action is needed: the run has ended well.";
+        out.command = f.pending > 0 ? "sor relay --verbose" : "";
+        return;
+    case run_kind::succeeded:
+        out.root_cause = "Nothing went wrong.";
+        shows(run, "succeeded");
+        out.next_action = f.pending > 0 ? plural(f.pending, "message") + (f.pending == 1 ? " waits" : " wait") +
+                                              " for the next relay."
+                                        : "No action is needed.";
+        out.command = f.pending > 0 ? "sor relay --verbose" : "";
+        return;
+    }
+}
+
+// What is wrong beside what the finding is about.
+std::string besides(const run_facts& f, run_kind kind) {
+    std::string out;
+    const bool of_calls = kind == run_kind::failed_tool || kind == run_kind::refused_tool || kind == run_kind::failed;
+    if (f.failed + f.refused > 0 && !of_calls)
+        out += ' ' + plural(f.failed + f.refused, "call") + " failed or " +
+               (f.failed + f.refused == 1 ? "was" : "were") + " refused.";
+    if (f.items_failed > 0 && kind != run_kind::failed_item)
+        out += ' ' + plural(f.items_failed, "attempt") + " at an item failed, the last one at " + bad_item(f) +
+               "; the queue hands such an item out again after its backoff.";
+    if (f.items_dead > 0 && !(kind == run_kind::dead_letter && f.dead == 0))
+        out += ' ' + plural(f.items_dead, "item") + (f.items_dead == 1 ? " was" : " were") +
+               " given up: sor.requeue puts " + (f.items_dead == 1 ? "it" : "them") + " back.";
+    if (f.unknown > 0 && kind != run_kind::unknown_outcome)
+        out += " Ask the service that was called whether request " + text(f.unknown_request) + " took effect.";
+    if (f.dead > 0 && kind != run_kind::dead_letter)
         out += ' ' + plural(f.dead, "message") + (f.dead == 1 ? " was" : " were") + " given up" +
                (f.dead_destination.empty() ? std::string() : " by destination " + text(f.dead_destination)) +
-               (f.dead_error.empty() ? std::string() : ": " + teller::ending_cut(text(f.dead_error))) +
-               ". Correct the cause, then put " + (f.dead == 1 ? "it" : "them") + " back with sor.requeue.";
-    if (f.pending > 0)
+               (f.dead_error.empty() ? std::string() : ": " + ending_cut(f.dead_error)) + "; sor.requeue puts " +
+               (f.dead == 1 ? "it" : "them") + " back.";
+    if (f.pending > 0 && kind != run_kind::succeeded && kind != run_kind::resumed)
         out += ' ' + plural(f.pending, "message") + (f.pending == 1 ? " waits" : " wait") + " for the next relay" +
-               (f.failed_sends == 0 ? std::string()
-                                    : "; the last attempt failed: " + teller::ending_cut(text(f.pending_error))) +
+               (f.failed_sends == 0 || kind == run_kind::undelivered
+                    ? std::string()
+                    : "; the last attempt failed: " + ending_cut(f.pending_error)) +
                '.';
     return out;
 }
 
 } // namespace
 
-summary summarize(const run_facts& f) {
+std::string_view name_of(run_kind kind) {
+    switch (kind) {
+    case run_kind::tampered:
+        return "tampered";
+    case run_kind::crashed:
+        return "crashed";
+    case run_kind::failed:
+        return "failed";
+    case run_kind::cancelled:
+        return "cancelled";
+    case run_kind::running:
+        return "running";
+    case run_kind::dead_letter:
+        return "dead_letter";
+    case run_kind::unknown_outcome:
+        return "unknown_outcome";
+    case run_kind::failed_tool:
+        return "failed_tool";
+    case run_kind::refused_tool:
+        return "refused_tool";
+    case run_kind::failed_item:
+        return "failed_item";
+    case run_kind::undelivered:
+        return "undelivered";
+    case run_kind::resumed:
+        return "resumed";
+    case run_kind::succeeded:
+        break;
+    }
+    return "succeeded";
+}
+
+finding find_cause(const run_facts& f) {
+    finding out{kind_of(f), {}, {}, {}, {}};
+    explain(f, out);
+    return out;
+}
+
+summary summarize(const run_facts& f, const finding& found) {
     summary s;
     const std::string state = f.status == "running"     ? (f.lapsed ? "has lost its holder" : "is running")
                               : f.status == "cancelled" ? "was cancelled"
                                                         : text(f.status);
-    s.run = "Run " + text(f.run_id) + " of worker \"" + text(f.worker) + '"' +
-            (f.run_key.empty() ? std::string() : ", run key \"" + text(f.run_key) + "\",") + ' ' + state + '.';
+    s.run = "Run " + text(f.run_id) + " of worker " + quoted(f.worker) +
+            (f.run_key.empty() ? std::string() : ", run key " + quoted(f.run_key) + ",") + ' ' + state + '.';
 
     std::int64_t calls = 0;
-    std::string tools;
-    for (const counted& c : f.calls) {
+    for (const counted& c : f.calls)
         calls += c.count;
-        tools += (tools.empty() ? "" : ", ") + text(c.name) + ' ' + std::to_string(c.count);
-    }
     s.scope = "Tenant " + text(f.tenant) +
               (f.user.empty() ? std::string(", for no user: ") : ", on behalf of " + text(f.user) + ": ") +
-              plural(f.turns, "turn") + ", " + plural(calls, "tool call") + (tools.empty() ? "" : " (" + tools + ")") +
-              ", " + (f.items_completed == 0 ? std::string() : plural(f.items_completed, "item") + " completed, ") +
+              plural(f.turns, "turn") + ", " + plural(calls, "tool call") +
+              (f.calls.empty() ? "" : " (" + list(f.calls) + ")") + ", " +
+              (f.items_completed == 0 ? std::string() : plural(f.items_completed, "item") + " completed, ") +
               plural(f.pending + f.dispatched + f.dead, "message") + '.';
 
     s.timeline = "Started " + text(f.started_at) + ", " +
@@ -376,7 +663,15 @@ summary summarize(const run_facts& f) {
                  (f.resumptions == 0 ? std::string() : text(f.gap_from) + " to " + text(f.gap_to) + '.');
     s.failure_point = failure_point(f);
     s.side_effects = side_effects(f);
-    s.cause_and_next_action = cause_and_next_action(f);
+    std::string evidence;
+    for (const piece_of_evidence& e : found.evidence)
+        evidence += (evidence.empty() ? "" : ", ") + text(e.row.table) + ' ' + text(e.row.id) +
+                    (e.row.seq > 0 ? " (seq " + std::to_string(e.row.seq) + ")" : std::string());
+    s.cause_and_next_action =
+        found.root_cause +
+        (found.kind == run_kind::succeeded || evidence.empty() ? std::string() : " Evidence: " + evidence + '.') +
+        besides(f, found.kind) + ' ' + found.next_action +
+        (found.command.empty() ? std::string() : " Next: " + found.command);
     return s;
 }
 

@@ -713,6 +713,8 @@ SOR_FUNCTION(find_runs) {
     const text* worker = a.string_or_null(1);
     const text* key = a.string_or_null(2);
     const int max = a.integer(3, "max");
+    const TimestampTz since = a.null(4) ? DT_NOBEGIN : a.time(4, "since");
+    const TimestampTz until = a.null(5) ? DT_NOEND : a.time(5, "until");
     if (max < 1)
         bridge::raise(code::invalid_parameter, "max must be at least 1", nullptr, "Give the number of runs to list.");
     bridge::rowset rows(fcinfo);
@@ -720,9 +722,11 @@ SOR_FUNCTION(find_runs) {
         static bridge::statement find(
             "select id, worker, run_key, status, started_at, finished_at from sor.runs"
             " where tenant_id = $1 and ($2 is null or worker = $2) and ($3 is null or run_key = $3)"
+            "   and started_at < $6 and coalesce(finished_at, 'infinity') >= $5"
             " order by id desc limit $4",
-            {UUIDOID, TEXTOID, TEXTOID, INT4OID});
-        const auto found = find.run(in(context::required_tenant()), in(worker), in(key), in(max));
+            {UUIDOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID});
+        const auto found = find.run(in(context::required_tenant()), in(worker), in(key), in(max),
+                                    bridge::in_time(since), bridge::in_time(until));
         for (uint64 i = 0; i < found.count; ++i)
             rows.add({found.column(i, 1), found.column(i, 2), found.column(i, 3), found.column(i, 4),
                       found.column(i, 5), found.column(i, 6)});

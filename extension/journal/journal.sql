@@ -134,19 +134,20 @@ comment on function sor.append_event(uuid, text, jsonb, uuid) is
     'Appends an application''s own event to a run, or to the tenant''s stream, and returns its seq. '
     'Errors: SR002 tenant or the run''s user not granted, SR010 no such run, 22023 a type that sor writes itself, or that is not noun.verb in lower case.';
 
-create function sor.find_runs(tenant_id uuid, worker text default null, run_key text default null, max int default 20)
+create function sor.find_runs(tenant_id uuid, worker text default null, run_key text default null, max int default 20,
+    since timestamptz default null, until timestamptz default null)
     returns table (run_id uuid, worker text, run_key text, status text, started_at timestamptz, finished_at timestamptz)
     language c volatile as 'MODULE_PATHNAME', 'sor_find_runs'
     set search_path = pg_catalog, pg_temp set row_security = on;
-comment on function sor.find_runs(uuid, text, text, int) is
-    'The tenant''s runs, newest first; of one worker or run_key where given. Errors: SR002 not granted, 22023 max is less than 1.';
+comment on function sor.find_runs(uuid, text, text, int, timestamptz, timestamptz) is
+    'The tenant''s runs, newest first; of one worker or run_key where given, and only those in progress at some moment from since until before until. Errors: SR002 not granted, 22023 max is less than 1.';
 
 grant execute on function sor.start_run(uuid, text, text, uuid, jsonb, interval, uuid[]), sor.heartbeat(uuid, uuid, bigint, interval),
     sor.finish_run(uuid, uuid, bigint, text, jsonb), sor.cancel_run(uuid, uuid, text), sor.begin_turn(uuid, uuid, bigint, jsonb),
     sor.finish_turn(uuid, uuid, bigint, int, jsonb), sor.begin_tool_call(uuid, uuid, bigint, int, uuid, text, jsonb),
     sor.finish_tool_call(uuid, uuid, bigint, uuid, text, jsonb) to sor_worker, sor_app;
 grant execute on function sor.append_event(uuid, text, jsonb, uuid) to sor_app;
-grant execute on function sor.find_runs(uuid, text, text, int) to sor_auditor;
+grant execute on function sor.find_runs(uuid, text, text, int, timestamptz, timestamptz) to sor_auditor;
 
 select pg_catalog.pg_extension_config_dump('sor.runs', '');
 select pg_catalog.pg_extension_config_dump('sor.turns', '');

@@ -22,6 +22,8 @@ create table sor.outbox (
 );
 create index outbox_unprocessed on sor.outbox (tenant_id, created_at) where processed_at is null;
 create index outbox_dead on sor.outbox (tenant_id, id) where status = 'dead';
+-- for the report of a run, which must not cost more as history grows
+create index outbox_run on sor.outbox (tenant_id, run_id) where run_id is not null;
 comment on table sor.outbox is
     'Messages to the outside. The row is the intent, committed with the rows it belongs to; who sends it when stands in sor.ready, queue outbox. '
     'attempts counts sends whose outcome was marked; claim_token is of the last of them; processed_at is when it was dispatched.';

@@ -8,45 +8,61 @@ namespace sor::forensics {
 namespace {
 
 std::string tell(std::string_view type, std::initializer_list<field> payload, int turn_no = 0,
-                 std::string_view kind = "agent", std::string_view actor = "rec") {
+                 std::string_view kind = "agent", std::string_view actor = "rec", std::string_view user = "ann@x") {
     happening event;
     event.type = type;
     event.actor_kind = kind;
     event.actor = actor;
+    event.on_behalf_of = user;
     event.turn_no = turn_no;
     event.payload = {payload.begin(), payload.size()};
     return narrative(event);
 }
 
 TEST(narrative, of_a_run) {
-    EXPECT_EQ(tell("run.started", {{"run_key", "night"}, {"on_behalf_of", "U"}}),
-              "Worker \"rec\" started the run of key \"night\" on behalf of user U.");
-    EXPECT_EQ(tell("run.started", {}), "Worker \"rec\" started the run.");
+    EXPECT_EQ(tell("run.started", {{"run_key", "night"}}),
+              "Worker \"rec\" for ann@x started the run of key \"night\".");
+    EXPECT_EQ(tell("run.started", {}), "Worker \"rec\" for ann@x started the run.");
     EXPECT_EQ(tell("run.resumed",
                    {{"gap.from", "A"}, {"gap.to", "B"}, {"gap.unended_turn", "3"}, {"gap.unknown_calls#", "2"}}),
-              "Worker \"rec\" resumed the run after a gap from A to B. Turn 3 had begun and not finished. "
-              "The outcome of 2 outside calls cannot be known.");
+              "Worker \"rec\" for ann@x resumed the run, whose holder was lost, after a gap from A to B. Turn 3 had "
+              "begun and not finished. The outcome of 2 outside calls cannot be known.");
     EXPECT_EQ(tell("run.resumed", {{"gap.from", "A"}, {"gap.to", "B"}, {"gap.unknown_calls#", "0"}}),
-              "Worker \"rec\" resumed the run after a gap from A to B.");
-    EXPECT_EQ(tell("run.succeeded", {}), "The run succeeded.");
-    EXPECT_EQ(tell("run.failed", {{"error.message", "no such file."}}), "The run failed: no such file.");
+              "Worker \"rec\" for ann@x resumed the run, whose holder was lost, after a gap from A to B.");
+    EXPECT_EQ(tell("run.succeeded", {}), "Worker \"rec\" for ann@x ended the run: it succeeded.");
+    EXPECT_EQ(tell("run.failed", {{"error.message", "no such file."}}),
+              "Worker \"rec\" for ann@x ended the run: it failed: no such file.");
     EXPECT_EQ(tell("run.cancelled", {{"error.reason", "enough"}}, 0, "user", "olga"),
-              "olga cancelled the run: enough.");
+              "olga for ann@x cancelled the run: enough.");
+}
+
+TEST(narrative, says_when_and_for_nobody_where_there_is_none) {
+    happening event;
+    event.type = "turn.started";
+    event.actor_kind = "user";
+    event.actor = "olga";
+    event.turn_no = 1;
+    event.at = "2026-11-20 23:00:00 UTC";
+    EXPECT_EQ(narrative(event), "2026-11-20 23:00:00 UTC: olga began turn 1.");
+    event.on_behalf_of = "olga";
+    EXPECT_EQ(narrative(event), "2026-11-20 23:00:00 UTC: olga began turn 1.");
 }
 
 TEST(narrative, of_turns) {
-    EXPECT_EQ(tell("turn.started", {}, 2), "Turn 2 began.");
-    EXPECT_EQ(tell("turn.started", {{"reopened", "true"}}, 2), "Turn 2 began again, because it had not finished.");
-    EXPECT_EQ(tell("turn.finished", {{"status", "succeeded"}}, 2), "Turn 2 finished.");
-    EXPECT_EQ(tell("turn.finished", {{"status", "failed"}}, 2), "Turn 2 ended as failed.");
+    EXPECT_EQ(tell("turn.started", {}, 2), "Worker \"rec\" for ann@x began turn 2.");
+    EXPECT_EQ(tell("turn.started", {{"reopened", "true"}}, 2),
+              "Worker \"rec\" for ann@x began turn 2 again, because it had not finished.");
+    EXPECT_EQ(tell("turn.finished", {{"status", "succeeded"}}, 2), "Worker \"rec\" for ann@x finished turn 2.");
+    EXPECT_EQ(tell("turn.finished", {{"status", "failed"}}, 2), "Worker \"rec\" for ann@x ended turn 2 as failed.");
 }
 
 TEST(narrative, of_tool_calls) {
     EXPECT_EQ(tell("tool_call.started", {{"tool", "model"}}, 1),
-              "Worker \"rec\" was about to call \"model\" outside the database in turn 1.");
-    EXPECT_EQ(tell("tool_call.succeeded", {{"tool", "model"}}, 1), "Tool \"model\" succeeded in turn 1.");
+              "Worker \"rec\" for ann@x was about to call \"model\" outside the database in turn 1.");
+    EXPECT_EQ(tell("tool_call.succeeded", {{"tool", "model"}}, 1),
+              "Worker \"rec\" for ann@x called tool \"model\" in turn 1: it succeeded.");
     EXPECT_EQ(tell("tool_call.succeeded", {{"tool", "claim"}, {"arguments.queue", "q"}, {"response.items#", "1"}}, 1),
-              "Claimed 1 item of queue \"q\".");
+              "Worker \"rec\" for ann@x claimed 1 item of queue \"q\" in turn 1.");
     EXPECT_EQ(tell("tool_call.succeeded",
                    {{"tool", "claim"},
                     {"arguments.queue", "q"},
@@ -54,61 +70,80 @@ TEST(narrative, of_tool_calls) {
                     {"arguments.fail#", "2"},
                     {"arguments.release#", "0"}},
                    1),
-              "Claimed 0 items of queue \"q\", failed 2.");
+              "Worker \"rec\" for ann@x claimed 0 items of queue \"q\" in turn 1, failed 2.");
     EXPECT_EQ(tell("tool_call.succeeded",
                    {{"tool", "write"},
                     {"arguments.table", "t"},
                     {"response.inserted", "true"},
                     {"arguments.completes.item_id", "7"}},
                    1),
-              "Wrote a row of \"t\", completing item 7.");
+              "Worker \"rec\" for ann@x wrote a row of \"t\" in turn 1, completing item 7.");
     EXPECT_EQ(
         tell("tool_call.succeeded", {{"tool", "write"}, {"arguments.table", "t"}, {"response.inserted", "false"}}, 1),
-        "Found a row of \"t\" already written.");
-    EXPECT_EQ(tell("tool_call.succeeded",
-                   {{"tool", "queue"},
-                    {"arguments.destination", "mail"},
-                    {"arguments.event_type", "x.y"},
-                    {"arguments.dedup_key", "k"},
-                    {"response.enqueued", "true"}},
-                   1),
-              "Queued the message \"x.y\" to mail (dedup key k).");
-    EXPECT_EQ(tell("tool_call.succeeded", {{"tool", "read"}, {"arguments.from", "t"}, {"response.rows#", "3"}}, 1),
-              "Read 3 rows of \"t\".");
+        "Worker \"rec\" for ann@x found a row of \"t\" already written in turn 1.");
     EXPECT_EQ(
-        tell("tool_call.failed", {{"tool", "write"}, {"error.message", "bad date"}, {"error.sqlstate", "22007"}}, 4),
-        "Tool \"write\" failed in turn 4: bad date (SQLSTATE 22007).");
+        tell("tool_call.succeeded",
+             {{"tool", "queue"},
+              {"arguments.destination", "mail"},
+              {"arguments.event_type", "x.y"},
+              {"arguments.aggregate_id", "9"},
+              {"arguments.payload.to", "bob@y"},
+              {"arguments.dedup_key", "k"},
+              {"response.enqueued", "true"}},
+             1),
+        "Worker \"rec\" for ann@x queued in turn 1 the message \"x.y\" about 9 to mail, addressed to bob@y (dedup "
+        "key k).");
+    EXPECT_EQ(tell("tool_call.succeeded", {{"tool", "read"}, {"arguments.from", "t"}, {"response.rows#", "3"}}, 1),
+              "Worker \"rec\" for ann@x read 3 rows of \"t\" in turn 1.");
+    EXPECT_EQ(
+        tell("tool_call.failed",
+             {{"tool", "write"}, {"arguments.table", "t"}, {"error.message", "bad date"}, {"error.sqlstate", "22007"}},
+             4),
+        "Worker \"rec\" for ann@x called tool \"write\" on \"t\" in turn 4: it failed: bad date (SQLSTATE 22007).");
     EXPECT_EQ(
         tell(
             "tool_call.refused",
             {{"tool", "drop_table"}, {"error.message", "there is no tool \"drop_table\""}, {"error.sqlstate", "SR008"}},
             4),
-        "Tool \"drop_table\" was refused in turn 4: there is no tool \"drop_table\" (SQLSTATE SR008).");
+        "Worker \"rec\" for ann@x called tool \"drop_table\" in turn 4: it was refused: there is no tool "
+        "\"drop_table\" (SQLSTATE SR008).");
     EXPECT_EQ(tell("tool_call.unknown", {{"tool", "model"}, {"error.message", "lost"}}, 4, "system", "lease expiry"),
-              "The outcome of the call of \"model\" in turn 4 cannot be known: lost.");
+              "The system (lease expiry) for ann@x recorded that the outcome of the call of \"model\" in turn 4 cannot "
+              "be known: lost.");
 }
 
 TEST(narrative, of_items_and_messages) {
     EXPECT_EQ(tell("item.claimed", {{"queue", "q"}, {"item_id", "7"}, {"attempt", "2"}}),
-              "Item 7 of queue \"q\" was claimed by rec (attempt 2).");
+              "Worker \"rec\" for ann@x claimed item 7 of queue \"q\" (attempt 2).");
     EXPECT_EQ(tell("item.failed", {{"queue", "q"}, {"item_id", "7"}, {"error", "no category"}}),
-              "Item 7 of queue \"q\" failed: no category.");
+              "Worker \"rec\" for ann@x failed at item 7 of queue \"q\": no category.");
     EXPECT_EQ(tell("outbox.enqueued", {{"event_type", "x.y"}, {"destination", "mail"}, {"dedup_key", "k"}}),
-              "The intent was recorded: message \"x.y\" to mail (dedup key k).");
-    EXPECT_EQ(tell("outbox.dispatched", {}, 0, "system", "relay"), "Message was sent by relay.");
+              "Worker \"rec\" for ann@x recorded the intent to send the message \"x.y\" to mail (dedup key k).");
     EXPECT_EQ(
-        tell("outbox.failed", {{"destination", "mail"}, {"error", "timeout"}, {"attempt", "1"}}, 0, "system", "relay"),
-        "Message to mail could not be sent: timeout (attempt 1); it will be tried again.");
+        tell("outbox.dispatched",
+             {{"event_type", "x.y"},
+              {"destination", "mail"},
+              {"aggregate_id", "9"},
+              {"payload.to#", "3"},
+              {"attempt", "2"}},
+             0, "system", "r1"),
+        "Relay \"r1\" for ann@x sent the message \"x.y\" about 9 to mail, addressed to 3 recipients at attempt 2: "
+        "mail accepted it.");
+    EXPECT_EQ(
+        tell("outbox.failed", {{"destination", "mail"}, {"error", "timeout"}, {"attempt", "1"}}, 0, "system", "r1"),
+        "Relay \"r1\" for ann@x could not send the message to mail at attempt 1: timeout; it will be tried again.");
+    EXPECT_EQ(tell("outbox.dead", {{"destination", "mail"}, {"error", "no such user"}}, 0, "system", "r1"),
+              "Relay \"r1\" for ann@x gave up the message to mail: no such user.");
 }
 
 TEST(narrative, of_administration_and_applications) {
-    EXPECT_EQ(tell("grant.changed", {{"login", "w"}, {"granted", "true"}}, 0, "user", "op"),
+    EXPECT_EQ(tell("grant.changed", {{"login", "w"}, {"granted", "true"}}, 0, "user", "op", ""),
               "op granted the tenant to login \"w\".");
-    EXPECT_EQ(tell("grant.changed", {{"login", "w"}, {"granted", "false"}}, 0, "user", "op"),
+    EXPECT_EQ(tell("grant.changed", {{"login", "w"}, {"granted", "false"}}, 0, "user", "op", ""),
               "op took the tenant's grant from login \"w\".");
-    EXPECT_EQ(tell("role.assigned", {{"user_id", "U"}, {"role", "admin"}, {"former", "viewer"}}, 0, "user", "op"),
+    EXPECT_EQ(tell("role.assigned", {{"user_id", "U"}, {"role", "admin"}, {"former", "viewer"}}, 0, "user", "op", ""),
               "op gave user U the role admin instead of viewer.");
-    EXPECT_EQ(tell("expense.approved", {}), "Worker \"rec\" recorded expense.approved.");
+    EXPECT_EQ(tell("expense.approved", {}), "Worker \"rec\" for ann@x recorded expense.approved.");
 }
 
 TEST(narrative, of_migrations) {
@@ -141,146 +176,315 @@ TEST(narrative, of_migrations) {
               "op began step 2 of 3 of applying migration 0007 \"notes\".");
     EXPECT_EQ(told("step_finished", {{"direction", "down"}, {"step", "1"}, {"steps", "3"}}),
               "op finished step 1 of 3 of rolling back migration 0007 \"notes\".");
-    EXPECT_EQ(tell("migration.guard_bypassed", {}), "Worker \"rec\" recorded migration.guard_bypassed.");
+    EXPECT_EQ(tell("migration.guard_bypassed", {}, 0, "agent", "rec", ""), "Worker \"rec\" recorded migration.guard_bypassed.");
 }
 
-TEST(narrative, cuts_a_long_reason_between_characters) {
+TEST(narrative, cuts_what_is_long_between_characters) {
     std::string reason;
     for (int i = 0; i < 300; ++i)
         reason += "é";
     const std::string told = tell("run.failed", {{"error", reason}});
-    EXPECT_EQ(told, "The run failed: " + reason.substr(0, 400) + " ….");
+    EXPECT_EQ(told, "Worker \"rec\" for ann@x ended the run: it failed: " + reason.substr(0, 400) + " ….");
     const std::string odd = "x" + reason;
-    EXPECT_EQ(tell("run.failed", {{"error", odd}}), "The run failed: " + odd.substr(0, 399) + " ….");
+    EXPECT_EQ(tell("run.failed", {{"error", odd}}),
+              "Worker \"rec\" for ann@x ended the run: it failed: " + odd.substr(0, 399) + " ….");
+    const std::string megabyte(1 << 20, 'x');
+    for (const char* type : {"run.started", "tool_call.failed", "outbox.dispatched", "item.dead", "role.assigned"}) {
+        const std::string all = tell(type,
+                                     {{"run_key", megabyte},
+                                      {"tool", megabyte},
+                                      {"arguments.table", megabyte},
+                                      {"item_id", megabyte},
+                                      {"queue", megabyte},
+                                      {"destination", megabyte},
+                                      {"dedup_key", megabyte},
+                                      {"payload.to", megabyte},
+                                      {"role", megabyte},
+                                      {"error", megabyte}},
+                                     0, "agent", megabyte, megabyte);
+        EXPECT_LT(all.size(), 3000u) << type;
+    }
 }
 
 run_facts of_status(std::string_view status) {
     run_facts f;
     f.run_id = "R";
+    f.tenant_id = "T";
+    f.user_id = "U";
     f.worker = "rec";
     f.run_key = "night";
+    f.queue = "q";
     f.tenant = "Alice";
     f.user = "a@x";
     f.status = status;
     f.started_at = "T0";
     f.last_event = "turn.finished";
     f.last_event_at = "T1";
+    f.last_row = {"agent_events", "L", 9};
     f.turns = f.finished_turns = 2;
     return f;
 }
 
-TEST(summary, of_a_good_run) {
+void with_bad_call(run_facts& f, std::string_view status, std::string_view message, std::string_view sqlstate) {
+    (status == "failed" ? f.failed : f.refused) = 1;
+    f.bad_tool = "write";
+    f.bad_status = status;
+    f.bad_request = "Q";
+    f.bad_turn = 2;
+    f.bad_message = message;
+    f.bad_sqlstate = sqlstate;
+    f.bad_call = {"tool_calls", "C"};
+    f.bad_call_event = {"agent_events", "E", 7};
+}
+
+std::string evidence_of(const finding& found) {
+    std::string out;
+    for (const piece_of_evidence& e : found.evidence)
+        out += (out.empty() ? "" : ", ") + std::string(e.row.table) + ' ' + std::string(e.row.id) +
+               (e.row.seq ? ' ' + std::to_string(e.row.seq) : "");
+    return out;
+}
+
+constexpr const char* resume =
+    "sor work q --tenant Alice --worker rec --on-behalf-of a@x --run-key night --handler HANDLER";
+constexpr const char* anew =
+    "sor work q --tenant Alice --worker rec --on-behalf-of a@x --run-key night.again --handler HANDLER";
+
+TEST(report, of_a_good_run) {
     run_facts f = of_status("succeeded");
     const counted tools[] = {{"claim", 2}, {"write", 5}};
+    const counted mails[] = {{"mail \"x.y\"", 5}};
     f.calls = tools;
+    f.delivered = mails;
     f.finished_at = "T9";
     f.duration = "00:00:02";
     f.dispatched = 5;
-    const summary s = summarize(f);
+    const finding found = find_cause(f);
+    const summary s = summarize(f, found);
+    EXPECT_EQ(name_of(found.kind), "succeeded");
+    EXPECT_EQ(found.command, "");
     EXPECT_EQ(s.run, "Run R of worker \"rec\", run key \"night\", succeeded.");
     EXPECT_EQ(s.scope, "Tenant Alice, on behalf of a@x: 2 turns, 7 tool calls (claim 2, write 5), 5 messages.");
     EXPECT_EQ(s.timeline, "Started T0, finished T9, after 00:00:02; never resumed.");
     EXPECT_EQ(s.failure_point, "None: every turn finished and no call went wrong.");
-    EXPECT_EQ(s.side_effects, "5 messages: 5 dispatched, 0 pending, 0 dead.");
+    EXPECT_EQ(s.side_effects, "5 messages: 5 dispatched, 0 pending, 0 dead. Reached the outside: mail \"x.y\" 5.");
     EXPECT_EQ(s.cause_and_next_action, "Nothing went wrong. No action is needed.");
 }
 
-TEST(summary, of_a_run_whose_holder_was_lost) {
+TEST(report, of_messages_that_wait) {
+    run_facts f = of_status("succeeded");
+    f.pending = 2;
+    EXPECT_EQ(summarize(f, find_cause(f)).cause_and_next_action,
+              "Nothing went wrong. 2 messages wait for the next relay. Next: sor relay --verbose");
+    f.failed_sends = 1;
+    f.pending_error = "timeout";
+    f.pending_message = {"outbox", "M"};
+    const finding found = find_cause(f);
+    EXPECT_EQ(name_of(found.kind), "undelivered");
+    EXPECT_EQ(found.root_cause, "The run succeeded, but 1 message could not be sent yet, the last one: timeout.");
+    EXPECT_EQ(evidence_of(found), "outbox M");
+}
+
+TEST(report, of_a_run_whose_holder_was_lost) {
     run_facts f = of_status("running");
     f.lapsed = true;
     f.lease_until = "T5";
     f.open_turn = 3;
     f.turns = 3;
-    const summary s = summarize(f);
+    const finding found = find_cause(f);
+    const summary s = summarize(f, found);
+    EXPECT_EQ(name_of(found.kind), "crashed");
     EXPECT_EQ(s.run, "Run R of worker \"rec\", run key \"night\", has lost its holder.");
     EXPECT_EQ(s.timeline, "Started T0, not finished; its last event is of T1; never resumed.");
     EXPECT_EQ(s.failure_point,
               "Its holder was lost in turn 3: the last event, turn.finished, is of T1, and the lease was over at T5.");
-    EXPECT_EQ(s.cause_and_next_action, "The process that held the run stopped, or could not reach the database. Run "
-                                       "again with the same run key, \"night\": "
-                                       "finished turns and stored responses are not repeated.");
+    EXPECT_EQ(found.root_cause, "The process that held the run stopped, or could not reach the database, in turn 3: "
+                                "nothing was recorded after T1 and its lease ran out.");
+    EXPECT_EQ(evidence_of(found), "runs R, agent_events L 9");
+    EXPECT_EQ(found.next_action,
+              "Start the worker again with the same run key, \"night\": it resumes the run, finished "
+              "turns are not repeated; retry with the same request ids, so that what took effect "
+              "is not repeated.");
+    EXPECT_EQ(found.command, resume);
+    EXPECT_EQ(s.cause_and_next_action, found.root_cause + " Evidence: runs R, agent_events L (seq 9). " +
+                                           found.next_action + " Next: " + found.command);
 }
 
-TEST(summary, of_a_failed_run_names_the_cause) {
+TEST(report, of_a_resumed_run_says_what_became_of_the_stale_holder) {
+    run_facts f = of_status("succeeded");
+    f.resumptions = 2;
+    f.gap_from = "A";
+    f.gap_to = "B";
+    f.gap_turn = "2";
+    f.resumed = {"agent_events", "G", 5};
+    const finding found = find_cause(f);
+    const summary s = summarize(f, found);
+    EXPECT_EQ(name_of(found.kind), "resumed");
+    EXPECT_EQ(found.root_cause, "The holder of the run was lost between A and B, in turn 2, and the run was resumed "
+                                "under a new token: whatever the stale holder sent afterwards was refused and left "
+                                "nothing.");
+    EXPECT_EQ(evidence_of(found), "agent_events G 5");
+    EXPECT_EQ(found.command, "");
+    EXPECT_NE(s.timeline.find("resumed 2 times, the last time after a gap from A to B."), std::string::npos);
+    EXPECT_EQ(s.failure_point, "None that stopped the run for good. Its holder was lost between A and B, in turn 2; it "
+                               "was resumed.");
+}
+
+TEST(report, of_a_failed_run_names_the_cause) {
     run_facts f = of_status("failed");
     f.error = "the handler died.";
     f.open_turn = 2;
     f.finished_turns = 1;
-    f.failed = 1;
-    f.bad_tool = "write";
-    f.bad_status = "failed";
-    f.bad_request = "Q";
-    f.bad_turn = 2;
-    f.bad_message = "bad date";
-    f.bad_sqlstate = "22007";
-    f.resumptions = 2;
-    f.gap_from = "A";
-    f.gap_to = "B";
+    with_bad_call(f, "failed", "bad date", "22007");
     f.pending = 1;
     f.failed_sends = 1;
     f.pending_error = "timeout";
     f.dead = 1;
     f.dead_destination = "mail";
     f.dead_error = "unknown user";
-    const summary s = summarize(f);
+    const finding found = find_cause(f);
+    const summary s = summarize(f, found);
+    EXPECT_EQ(name_of(found.kind), "failed");
     EXPECT_EQ(s.failure_point, "It failed in turn 2: the handler died. The last call that went wrong: tool \"write\" "
-                               "in turn 2 failed: bad date "
-                               "(SQLSTATE 22007), request Q.");
-    EXPECT_NE(s.timeline.find("resumed 2 times, the last time after a gap from A to B."), std::string::npos);
-    EXPECT_EQ(s.cause_and_next_action, "The cause is the handler died. Correct it and start a new run under another "
-                                       "run key: what was completed is not repeated. "
-                                       "1 message was given up by destination mail: unknown user. Correct the cause, "
-                                       "then put it back with sor.requeue. "
-                                       "1 message waits for the next relay; the last attempt failed: timeout.");
+                               "in turn 2 failed: bad date (SQLSTATE 22007), request Q. 1 message could not be "
+                               "delivered.");
+    EXPECT_EQ(found.root_cause, "The run failed in turn 2: the handler died; tool \"write\" in turn 2 failed: bad date "
+                                "(SQLSTATE 22007), request Q.");
+    EXPECT_EQ(evidence_of(found), "runs R, agent_events L 9, tool_calls C, agent_events E 7");
+    EXPECT_EQ(found.next_action, "Correct the cause, then retry with the same request ids, so that what took effect is "
+                                 "not repeated: a new run works what is left.");
+    EXPECT_EQ(found.command, anew);
+    EXPECT_NE(
+        s.cause_and_next_action.find(" 1 message was given up by destination mail: unknown user; sor.requeue puts "
+                                     "it back. 1 message waits for the next relay; the last attempt failed: "
+                                     "timeout."),
+        std::string::npos);
 }
 
-TEST(summary, of_a_cancelled_run) {
+TEST(report, of_a_cancelled_run) {
     run_facts f = of_status("cancelled");
     f.error = "wrong month";
     f.cancelled_by = "olga";
-    const summary s = summarize(f);
+    const finding found = find_cause(f);
+    const summary s = summarize(f, found);
     EXPECT_EQ(s.run, "Run R of worker \"rec\", run key \"night\", was cancelled.");
     EXPECT_EQ(s.failure_point, "It was cancelled after 2 finished turns by olga.");
-    EXPECT_EQ(s.cause_and_next_action, "It was cancelled: wrong month. When the reason is gone, start a new run under "
-                                       "another run key: what was completed is not repeated.");
+    EXPECT_EQ(found.root_cause, "olga cancelled the run after 2 finished turns: wrong month.");
+    EXPECT_EQ(found.next_action,
+              "When the reason is gone, start a new run under another run key: what was completed is "
+              "not repeated.");
+    EXPECT_EQ(found.command, anew);
 }
 
-TEST(summary, of_a_run_that_succeeded_in_spite_of_refused_calls) {
+TEST(report, of_a_run_in_progress) {
+    run_facts f = of_status("running");
+    f.open_turn = 2;
+    const finding found = find_cause(f);
+    EXPECT_EQ(name_of(found.kind), "running");
+    EXPECT_EQ(found.command, "select sor.cancel_run('T', 'R', 'REASON');");
+    EXPECT_EQ(summarize(f, found).failure_point, "None so far; the run is in turn 2.");
+}
+
+TEST(report, of_a_run_that_succeeded_in_spite_of_a_refused_call) {
     run_facts f = of_status("succeeded");
-    f.refused = 1;
-    f.unknown = 1;
-    f.bad_tool = "drop_table";
-    f.bad_status = "refused";
-    f.bad_request = "Q";
-    f.bad_turn = 1;
-    f.bad_message = "there is no such tool";
-    const summary s = summarize(f);
-    EXPECT_EQ(s.failure_point, "None that stopped the run. The last call that went wrong: tool \"drop_table\" in turn "
-                               "1 was refused: there is no such tool, request Q.");
-    EXPECT_EQ(s.side_effects, "No message was queued. The outcome of 1 outside call cannot be known.");
-    EXPECT_EQ(
-        s.cause_and_next_action,
-        "The run succeeded; 1 call failed or was refused, the last one: tool \"drop_table\" in turn 1 was refused: "
-        "there is no such tool, request Q. Look at the items they were made for. "
-        "Ask the service that was called whether the request took effect; it has the request_id.");
+    with_bad_call(f, "refused", "there is no such tool", "SR008");
+    finding found = find_cause(f);
+    EXPECT_EQ(name_of(found.kind), "refused_tool");
+    EXPECT_EQ(summarize(f, found).failure_point,
+              "None that stopped the run. The last call that went wrong: tool \"write\" in turn 2 was refused: there "
+              "is no such tool (SQLSTATE SR008), request Q.");
+    EXPECT_EQ(found.root_cause, "The run succeeded, but 1 call failed or was refused, the last one: tool \"write\" in "
+                                "turn 2 was refused: there is no such tool (SQLSTATE SR008), request Q.");
+    EXPECT_EQ(evidence_of(found), "tool_calls C, agent_events E 7");
+    EXPECT_EQ(found.next_action, "Nothing of the call took effect. Correct the Worker; see what this user may call.");
+    EXPECT_EQ(found.command, "select name, minimum_role, permitted from sor.list_tools('T', 'U', true);");
+    with_bad_call(f, "refused", "needs an admin", "SR003");
+    EXPECT_EQ(find_cause(f).next_action.find("Nothing of the call took effect. Have a user with that role"), 0u);
+    f.refused = 0;
+    with_bad_call(f, "failed", "bad date", "22007");
+    found = find_cause(f);
+    EXPECT_EQ(name_of(found.kind), "failed_tool");
+    EXPECT_EQ(found.command, anew);
 }
 
-TEST(summary, of_a_run_with_failed_items) {
+TEST(report, of_an_unknown_outcome) {
+    run_facts f = of_status("succeeded");
+    f.unknown = 1;
+    f.unknown_tool = "model";
+    f.unknown_request = "Q";
+    f.unknown_call = {"tool_calls", "C"};
+    const counted outside[] = {{"model", 3}};
+    f.outside_calls = outside;
+    const finding found = find_cause(f);
+    EXPECT_EQ(name_of(found.kind), "unknown_outcome");
+    EXPECT_EQ(found.root_cause,
+              "The outcome of 1 outside call cannot be known, the last one of \"model\", request Q: it "
+              "was begun, and no answer was recorded.");
+    EXPECT_EQ(evidence_of(found), "tool_calls C");
+    EXPECT_EQ(found.next_action.find("Ask the service whether request Q took effect"), 0u);
+    EXPECT_EQ(summarize(f, found).side_effects,
+              "No message was queued. Calls outside the database: model 3. The outcome "
+              "of 1 outside call cannot be known.");
+}
+
+TEST(report, of_dead_letters) {
     run_facts f = of_status("succeeded");
     f.items_completed = 4;
     f.items_failed = 2;
     f.items_dead = 1;
     f.bad_item = "7";
-    f.bad_queue = "q";
-    f.bad_item_error = "no category";
-    const summary s = summarize(f);
+    f.bad_queue = f.dead_queue = "q";
+    f.bad_item_error = f.dead_item_error = "no category";
+    f.dead_item = "it's";
+    f.dead_item_event = {"agent_events", "D", 8};
+    finding found = find_cause(f);
+    summary s = summarize(f, found);
+    EXPECT_EQ(name_of(found.kind), "dead_letter");
     EXPECT_EQ(s.scope, "Tenant Alice, on behalf of a@x: 2 turns, 0 tool calls, 4 items completed, 0 messages.");
     EXPECT_EQ(s.failure_point,
               "None that stopped the run. The last item that failed: item 7 of queue \"q\": no category.");
-    EXPECT_EQ(s.cause_and_next_action,
-              "The run itself succeeded. 2 attempts at an item failed, the last one at item 7 of queue \"q\": no "
-              "category. The queue hands such an item out "
-              "again after its backoff. 1 item was given up. Correct the cause, then put it back with sor.requeue.");
+    EXPECT_EQ(found.root_cause,
+              "1 item was given up after the last attempt, the last one item it's of queue \"q\": no category.");
+    EXPECT_EQ(evidence_of(found), "agent_events D 8");
+    EXPECT_EQ(found.command, "select sor.requeue('T', 'q', 'it''s');");
+    f.dead = 2;
+    f.dead_destination = "mail";
+    f.dead_error = "550 no such user";
+    f.dead_message = {"outbox", "M"};
+    found = find_cause(f);
+    s = summarize(f, found);
+    EXPECT_EQ(found.root_cause, "2 messages were given up, the last one to mail: 550 no such user.");
+    EXPECT_EQ(found.command, "select sor.requeue('T', 'outbox', 'M');");
+    EXPECT_NE(s.cause_and_next_action.find("1 item was given up: sor.requeue puts it back."), std::string::npos);
+}
+
+TEST(report, of_changed_history_says_so_before_anything_else) {
+    run_facts f = of_status("failed");
+    f.tampered = true;
+    f.problem = "its columns do not have its hash";
+    f.bad_stream = "S";
+    f.bad_row = {"agent_events", "B", 3};
+    const finding found = find_cause(f);
+    EXPECT_EQ(name_of(found.kind), "tampered");
+    EXPECT_EQ(found.root_cause,
+              "History was changed: event 3 of stream S does not fit, its columns do not have its hash.");
+    EXPECT_EQ(evidence_of(found), "agent_events B 3");
+    EXPECT_EQ(found.command, "select * from sor.verify_events('T');");
+}
+
+TEST(report, quotes_what_a_command_holds) {
+    run_facts f = of_status("failed");
+    f.worker = "x'; rm -rf ~ #";
+    f.run_key = "$(reboot)";
+    f.tenant = "-v";
+    EXPECT_EQ(find_cause(f).command, "sor work q --tenant '-v' --worker 'x'\\''; rm -rf ~ #' --on-behalf-of a@x "
+                                     "--run-key '$(reboot).again' --handler HANDLER");
+    f.queue = "";
+    EXPECT_EQ(find_cause(f).command,
+              "select * from sor.start_run('T', 'x''; rm -rf ~ #', '$(reboot).again', on_behalf_of => 'U');");
+    f.is_client = true;
+    f.run_key = "";
+    EXPECT_EQ(find_cause(f).command, "sor mcp --tenant '-v' --worker 'x'\\''; rm -rf ~ #' --on-behalf-of a@x");
 }
 
 } // namespace
