@@ -4,7 +4,7 @@
 
 test:
 	@scripts/install-packages test
-	@scripts/install-mcp-clients || [ $$? = 69 ]
+	@scripts/install-node-packages || [ $$? = 69 ]
 	@scripts/test
 
 # make demo [STATEMENT=FILE.csv] [TENANT_COLUMN=COLUMN]

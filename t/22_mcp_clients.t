@@ -5,7 +5,7 @@ use warnings FATAL => 'all';
 use SorTest qw(decode_json poll_until spew top);
 use Test::More;
 
-plan skip_all => 'the MCP clients are not installed (scripts/install-mcp-clients)' unless SorTest::node_js;
+plan skip_all => 'the MCP clients are not installed (scripts/install-node-packages)' unless SorTest::node_js;
 
 my $world = SorTest->new(tenants => [qw(Alice)]);
 $world->register_mcp_tools;

@@ -5,7 +5,7 @@ use warnings FATAL => 'all';
 use SorTest qw(top);
 use Test::More;
 
-plan skip_all => 'the MCP clients are not installed (scripts/install-mcp-clients)' unless SorTest::node_js;
+plan skip_all => 'the MCP clients are not installed (scripts/install-node-packages)' unless SorTest::node_js;
 
 # Left out:
 #   logging-set-level, completion-complete, prompts-*, resources-*   capabilities that sor mcp does not offer

@@ -116,6 +116,10 @@ std::string folded(const std::string& what, std::string_view json, std::size_t l
            html(is_long ? std::string(json) : indented(json), longest) + "</pre></details>";
 }
 
+std::string plural(std::size_t n, std::string_view one) {
+    return std::to_string(n) + ' ' + std::string(one) + (n == 1 ? "" : "s");
+}
+
 std::string classed(std::string_view tag, std::string_view tone) {
     return "<" + std::string(tag) + (tone.empty() ? std::string() : " class=\"" + std::string(tone) + "\"");
 }
@@ -194,6 +198,12 @@ struct told {
     std::string_view payload;
 };
 
+std::string row_of(const told& e) {
+    return "<details><summary>row</summary><p class=\"small\">agent_events <span class=\"id\">" + html(e.id) +
+           "</span></p><pre>" + html(e.payload.size() > 8000 ? std::string(e.payload) : indented(e.payload), 2000) +
+           "</pre></details>";
+}
+
 // All, or of many the first, the last, and what went wrong.
 std::string events_table(const std::vector<told>& events, std::size_t most, const std::string& caption) {
     const auto begin = events.empty() ? std::nullopt : moment_of(events.front().created_at);
@@ -221,11 +231,12 @@ std::string events_table(const std::vector<told>& events, std::size_t most, cons
                " data-kind=\"" + std::string(kind_of_event(e.type)) + "\" data-bad=\"" + (tone.empty() ? "no" : "yes") +
                "\"><td>" + time_element(e.created_at) + "</td><td class=\"number\">" +
                (at && begin ? "+" + duration_text(std::max<std::int64_t>(0, *at - *begin)) : std::string()) +
-               "</td><td>" + (tone == "bad" ? "✕ " : "") + html(e.type, 200) +
+               "</td><td>" + classed("span", e.type.size() < 40 ? "nowrap" : "") + ">" + (tone == "bad" ? "✕ " : "") +
+               html(e.type, 200) + "</span>" +
                (e.seq.empty() ? std::string() : "<br><span class=\"small\">seq " + html(e.seq) + "</span>") +
                (e.run_id.empty() ? std::string() : "<br><span class=\"id small\">" + html(e.run_id) + "</span>") +
                "</td><td class=\"text\">" + html(sentence_of(e.narrative)) +
-               (e.id.empty() ? std::string() : folded("event " + html(e.id), e.payload, 2000)) + "</td></tr>\n";
+               (e.id.empty() ? std::string() : row_of(e)) + "</td></tr>\n";
     }
     gap();
     return out + "</tbody></table>";
@@ -248,7 +259,7 @@ class run_page {
 public:
     run_page(std::string_view report, const std::string& tenant, std::size_t most_events)
         : tenant_(tenant), most_events_(most_events) {
-        const row whole(report);
+        const row whole = whole_ = row(report);
         run_ = whole.object("run");
         finding_ = whole.object("finding");
         summary_ = whole.object("summary");
@@ -280,18 +291,20 @@ public:
         out += "<h1>" + html(headline_.text) + "</h1>\n<dl class=\"facts\">\n";
         out += fact("Run", "<span class=\"id\" id=\"run-id\">" + html(id) + "</span>");
         out += fact("Tenant", html(tenant_, 200)) + fact("Worker", html(run_.text("worker"), 200));
+        const auto user = whole_.object("names").text("on_behalf_of");
+        out += fact("On behalf of", user.empty() ? "nobody" : html(user, 200));
         if (!key.empty())
             out += fact("Run key", html(key, 200));
-        out += fact("Status in the journal", status_element(run_.text("status")));
+        out += fact("Status", status_element(run_.text("status")));
         out += fact("Started", time_element(run_.text("started_at"))) +
                fact("Ended", time_element(run_.text("finished_at")));
         out += fact("Times are", html(zone_text(run_.text("started_at")))) + "</dl>\n";
         out += alarm() + "</header>\n<main id=\"main\">\n" + answers() + picture();
         out += "<h2 id=\"h-events\">What happened, event by event</h2>\n" + filters() +
                scroll("Events", events_table(events_told_, most_events_,
-                                             std::to_string(events_.size()) + " events of the run and of its messages, "
-                                                                              "oldest first"));
-        out += calls_table() + messages_table() + integrity();
+                                             plural(events_.size(), "event") + " of the run and of its messages, "
+                                                                               "oldest first"));
+        out += calls_table() + messages_table() + six_lines() + integrity();
         return out + "</main>\n" + tail();
     }
 
@@ -346,33 +359,36 @@ private:
                        html(e.text("says")) + "</li>";
             out += "</ul>";
         }
-        out += "</section>\n<section aria-labelledby=\"a-point\"><h2 id=\"a-point\">Where did it fail?</h2><p "
-               "id=\"failure-point\">" +
-               html(summary_.text("failure_point")) +
-               "</p></section>\n<section aria-labelledby=\"a-outside\"><h2 id=\"a-outside\">What reached the outside "
-               "world?</h2><p id=\"side-effects\">" +
-               html(summary_.text("side_effects")) + "</p>" + outside() +
-               "</section>\n<section class=\"wide do\" aria-labelledby=\"a-next\"><h2 id=\"a-next\">What to do "
+        out += "</section>\n<section class=\"wide do\" aria-labelledby=\"a-next\"><h2 id=\"a-next\">What to do "
                "next</h2><p id=\"next-action\">" +
                html(finding_.text("next_action")) + "</p>";
         if (finding_.has("command"))
             out += "<div class=\"command\"><pre id=\"command\">" + html(finding_.text("command"), 100000) +
                    "</pre><span class=\"controls\" hidden><button type=\"button\" class=\"copy\" "
                    "data-of=\"command\">Copy</button></span></div>";
-        out += "</section>\n<section class=\"wide\" aria-labelledby=\"a-six\"><h2 id=\"a-six\">In six lines</h2><dl "
-               "class=\"six\">";
+        return out +
+               "</section>\n<section aria-labelledby=\"a-point\"><h2 id=\"a-point\">Where did it fail?</h2><p "
+               "id=\"failure-point\">" +
+               html(summary_.text("failure_point")) +
+               "</p></section>\n<section aria-labelledby=\"a-outside\"><h2 id=\"a-outside\">What reached the outside "
+               "world?</h2><p id=\"side-effects\">" +
+               html(summary_.text("side_effects")) + "</p>" + outside() + "</section>\n</div>\n";
+    }
+
+    std::string six_lines() const {
+        std::string out = "<h2 id=\"h-six\">In six lines</h2>\n<dl class=\"six\">";
         for (const char* name :
              {"run", "scope", "timeline", "failure_point", "side_effects", "cause_and_next_action"}) {
             std::string label = name;
             std::replace(label.begin(), label.end(), '_', ' ');
             out += "<dt>" + label + "</dt><dd>" + html(summary_.text(name)) + "</dd>";
         }
-        return out + "</dl></section>\n</div>\n";
+        return out + "</dl>\n";
     }
 
     // The first few messages, by name.
     std::string outside() const {
-        constexpr std::size_t most = 5;
+        constexpr std::size_t most = 3;
         std::string out;
         for (std::size_t i = 0; i < std::min(most, messages_.size()); ++i) {
             const row& m = messages_[i];
@@ -509,8 +525,8 @@ private:
         std::string out = "<h2 id=\"h-calls\">Tool calls</h2>\n";
         if (calls_.empty())
             return out + "<p>The run called no tool.</p>\n";
-        std::string table = "<table><caption>" + std::to_string(calls_.size()) +
-                            " attempts; a retry that got the stored response is none</caption>\n" +
+        std::string table = "<table><caption>" + plural(calls_.size(), "attempt") +
+                            "; a retry that got the stored response is none</caption>\n" +
                             columns({"Turn", "Tool", "Status", "Started", "Took", "What was asked and answered"});
         for (const row& c : limited(calls_)) {
             const auto status = c.text("status");
@@ -540,8 +556,8 @@ private:
         std::string out = "<h2 id=\"h-messages\">Messages to the outside</h2>\n";
         if (messages_.empty())
             return out + "<p>The run queued no message.</p>\n";
-        std::string table = "<table><caption>" + std::to_string(messages_.size()) +
-                            " messages, each with what was tried</caption>\n" +
+        std::string table = "<table><caption>" + plural(messages_.size(), "message") +
+                            ", each with what was tried</caption>\n" +
                             columns({"Destination", "Message", "Status", "What was tried"});
         for (const row& m : limited(messages_)) {
             const auto status = m.text("status");
@@ -593,7 +609,7 @@ private:
 
     const std::string& tenant_;
     const std::size_t most_events_;
-    row run_, finding_, summary_, verification_;
+    row whole_, run_, finding_, summary_, verification_;
     std::vector<row> turns_, calls_, messages_, events_;
     std::vector<told> events_told_;
     std::map<std::string, std::vector<const row*>> of_message_;

@@ -10,9 +10,10 @@
 namespace sor::report {
 namespace {
 
-constexpr double width = 1000, label_width = 168, right_margin = 16, gap_width = 44, lane_height = 30, top = 44,
+constexpr double width = 1000, label_width = 168, right_margin = 16, gap_width = 44, lane_height = 30, top = 54,
                  bar_height = 14;
 constexpr std::size_t most_gaps = 5;
+constexpr std::int64_t shortest_gap = 500000; // microseconds: less is no pause to a person
 
 std::string number(double value) {
     char text[32];
@@ -92,21 +93,28 @@ time_axis::time_axis(std::vector<std::int64_t> moments, double left, double axis
         return;
     begin_ = moments.front();
     end_ = moments.back();
-    // The longest pauses, each as long as it takes to squeeze all the rest together.
+    // The longest pauses, which squeeze all the rest together.
     std::vector<std::pair<std::int64_t, std::int64_t>> pauses;
     for (std::size_t i = 1; i < moments.size(); ++i)
         if (moments[i] > moments[i - 1])
             pauses.emplace_back(moments[i - 1], moments[i]);
     std::sort(pauses.begin(), pauses.end(),
               [](const auto& a, const auto& b) { return a.second - a.first > b.second - b.first; });
-    auto rest = static_cast<double>(end_ - begin_);
-    for (const auto& [from, to] : pauses) {
-        const auto length = static_cast<double>(to - from);
-        if (gaps_.size() == most_gaps || length < 0.4 * rest || length == rest)
+    // As many of them as leave less than a third of the shortest cut one.
+    auto rest = static_cast<double>(end_ - begin_), after = rest;
+    std::size_t cut = 0;
+    for (std::size_t i = 0; i < std::min(pauses.size(), most_gaps); ++i) {
+        const auto length = static_cast<double>(pauses[i].second - pauses[i].first);
+        if (pauses[i].second - pauses[i].first < shortest_gap)
             break;
-        gaps_.push_back({from, to, 0, gap_width});
-        rest -= length;
+        after -= length;
+        if (after > 0 && length >= 3 * after) {
+            cut = i + 1;
+            rest = after;
+        }
     }
+    for (std::size_t i = 0; i < cut; ++i)
+        gaps_.push_back({pauses[i].first, pauses[i].second, 0, gap_width});
     std::sort(gaps_.begin(), gaps_.end(), [](const gap& a, const gap& b) { return a.from < b.from; });
     scale_ = rest > 0 ? (axis_width - gap_width * static_cast<double>(gaps_.size())) / rest : 0;
     for (gap& g : gaps_)
@@ -143,6 +151,8 @@ std::string svg(const timeline& picture, const std::function<std::string(std::in
             moments.push_back(m.from);
             moments.push_back(m.to);
         }
+    for (const auto& line : picture.lines)
+        moments.push_back(line.at);
     const time_axis axis(moments, label_width, width - label_width - right_margin);
     const double bottom = top + lane_height * static_cast<double>(picture.lanes.size());
     const double height = bottom + 34;
@@ -171,18 +181,18 @@ std::string svg(const timeline& picture, const std::function<std::string(std::in
     double free_from = 0;
     auto ticks = axis.stretches();
     ticks.push_back(axis.end());
-    for (std::size_t i = 0; i < ticks.size(); ++i) {
-        const bool last = i + 1 == ticks.size();
-        const double x = axis.x(ticks[i]);
-        const auto text = html(clock(ticks[i]));
-        const double text_width = 7.4 * static_cast<double>(text.size());
-        const double begins = last ? x - text_width : x;
+    for (const auto tick : ticks) {
+        const double x = axis.x(tick);
+        const auto text = html(clock(tick));
+        const double text_width = 7.2 * static_cast<double>(characters(text));
+        const bool leftwards = x + text_width > width - 2;
+        const double begins = leftwards ? x - text_width : x;
         if (begins < free_from)
             continue;
         free_from = begins + text_width + 10;
         out += "<line class=\"tickmark\" x1=\"" + number(x) + "\" x2=\"" + number(x) + "\" y1=\"" + number(bottom) +
                "\" y2=\"" + number(bottom + 6) + "\"/><text class=\"tick\" x=\"" + number(x) + "\" y=\"" +
-               number(bottom + 22) + "\" text-anchor=\"" + (last ? "end" : "start") + "\">" + text + "</text>\n";
+               number(bottom + 22) + "\" text-anchor=\"" + (leftwards ? "end" : "start") + "\">" + text + "</text>\n";
     }
     for (std::size_t i = 0; i < picture.lanes.size(); ++i) {
         const double y = top + lane_height * (static_cast<double>(i) + 0.5);
@@ -201,8 +211,8 @@ std::string svg(const timeline& picture, const std::function<std::string(std::in
         const double x = axis.x(line.at);
         const bool right = x > width * 0.7;
         out += "<g class=\"failure\" data-at=\"" + std::to_string(line.at) + "\"><line x1=\"" + number(x) + "\" x2=\"" +
-               number(x) + "\" y1=\"" + number(top - 22) + "\" y2=\"" + number(bottom + 6) + "\"/><text x=\"" +
-               number(right ? x - 6 : x + 6) + "\" y=\"" + number(top - 26) + "\" text-anchor=\"" +
+               number(x) + "\" y1=\"" + number(top - 30) + "\" y2=\"" + number(bottom + 6) + "\"/><text x=\"" +
+               number(right ? x - 6 : x + 6) + "\" y=\"" + number(top - 34) + "\" text-anchor=\"" +
                (right ? "end" : "start") + "\">" + html(line.label, 60) + "</text></g>\n";
     }
     return out + "</svg>\n";

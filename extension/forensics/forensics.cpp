@@ -74,18 +74,17 @@ void flatten(JsonbContainer* object, std::string_view prefix, int levels, fields
     "i.seq = 1)"
 #define EMAIL_OF(user) "(select u.email from sor.users u where u.tenant_id = e.tenant_id and u.id = " user ")"
 #define TOLD_COLUMNS                                                                                                   \
-    "e.event_type, e.actor_kind, e.actor, coalesce(" EMAIL_OF(                                                         \
-        "coalesce(e.on_behalf_of, " OF_INTENT(                                                                         \
-            "on_behalf_of") ")") ", e.on_behalf_of::text), e.turn_no,"                                                 \
-                                 " case when e.message_id is not null and e.stream_id = e.message_id and e.seq > 1"    \
-                                 " then coalesce(" OF_INTENT(                                                          \
-                                     "payload") ", '{}') || e.payload"                                                 \
-                                                " when e.event_type = 'role.assigned' then e.payload || "              \
-                                                "pg_catalog.jsonb_build_object('user_id', coalesce(" EMAIL_OF(         \
-                                                    "(e.payload ->> 'user_id')::uuid") ", e.payload ->> 'user_id')) "  \
-                                                                                       "else e.payload "               \
-                                                                                       "end, " LOCAL_TEXT("e.created_" \
-                                                                                                          "at")
+    "e.event_type, e.actor_kind, e.actor, coalesce(" EMAIL_OF("coalesce(e.on_behalf_of, " OF_INTENT(                   \
+        "on_behalf_of") ")") ", e.on_behalf_of::text), e.turn_no,"                                                     \
+                             " case when e.message_id is not null and e.stream_id = e.message_id and e.seq > 1"        \
+                             " then coalesce(" OF_INTENT(                                                              \
+                                 "payload") ", '{}') || e.payload"                                                     \
+                                            " when e.event_type = 'role.assigned' then e.payload || "                  \
+                                            "pg_catalog.jsonb_build_object('user_id', coalesce(" EMAIL_OF(             \
+                                                "(e.payload ->> 'user_id')::uuid") ", e.payload ->> 'user_id')) "      \
+                                                                                   "else e.payload "                   \
+                                                                                   "end, " LOCAL_TEXT("e.created_"     \
+                                                                                                      "at")
 
 // `first`: where those columns begin.
 text* narrative_of(const bridge::result& rows, uint64 row, int first) {
@@ -837,7 +836,11 @@ SOR_FUNCTION(forensic_report) {
             events.add(DatumGetJsonbP(
                 DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(rows.json(i, 1)), JsonbPGetDatum(told.done()))));
         });
+        bridge::json_writer names;
+        names.object().field("tenant", facts.tenant).key("on_behalf_of");
+        facts.user.empty() ? names.null() : names.string(facts.user);
         return bridge::join_object({{"run", row},
+                                    {"names", names.end().done()},
                                     {"turns", array_of(turns.open(in(tenant), in(run)))},
                                     {"events", events.done()},
                                     {"outbox", array_of(messages.open(in(tenant), in(run)))},
@@ -869,9 +872,8 @@ SOR_FUNCTION(verify_events) {
         return out;
     };
     // The system's stream is no tenant's: whoever may call this may verify it.
-    const verdict v = bridge::equal(tenant, context::system_tenant)
-                          ? context::administration(tenant, "user", look)
-                          : context::inspection(tenant, look);
+    const verdict v = bridge::equal(tenant, context::system_tenant) ? context::administration(tenant, "user", look)
+                                                                    : context::inspection(tenant, look);
     const bridge::value columns[] = {in(v.streams), in(v.events), in(first_bad(v))};
     return bridge::composite(fcinfo, columns, 3);
 }

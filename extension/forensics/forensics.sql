@@ -20,7 +20,7 @@ create function sor.forensic_report(tenant_id uuid, run_id uuid) returns jsonb
     language c volatile as 'MODULE_PATHNAME', 'sor_forensic_report'
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.forensic_report(uuid, uuid) is
-    '{run, turns, tool_calls, outbox, events, verification, finding, summary}: the rows of a run as of one moment, each event with its narrative; what verify_events says of them; '
+    '{run, names: {tenant, on_behalf_of}, turns, tool_calls, outbox, events, verification, finding, summary}: the rows of a run as of one moment, each event with its narrative; what verify_events says of them; '
     'finding {kind, root_cause, evidence: [{table, id, seq, says}], next_action, command}, the gravest thing that is wrong; and six sentences: run, scope, timeline, '
     'failure_point, side_effects, cause_and_next_action. kind is tampered, crashed, failed, cancelled, running, dead_letter, unknown_outcome, failed_tool, refused_tool, failed_item, '
     'undelivered, resumed or succeeded. Nothing is run again. Times are in the session''s time zone. Errors: SR002 not granted, SR010 no such run.';
