@@ -25,3 +25,4 @@ bench:
 	@bench/mcp --no-build
 	@bench/metrics --no-build --rows 1000,100000
 	@bench/migrations --no-build
+	@bench/forensics --no-build

@@ -81,10 +81,25 @@ void flatten(JsonbContainer* object, std::string_view prefix, int levels, fields
                                  "payload") ", '{}') || e.payload"                                                     \
                                             " when e.event_type = 'role.assigned' then e.payload || "                  \
                                             "pg_catalog.jsonb_build_object('user_id', coalesce(" EMAIL_OF(             \
-                                                "(e.payload ->> 'user_id')::uuid") ", e.payload ->> 'user_id')) "      \
-                                                                                   "else e.payload "                   \
-                                                                                   "end, " LOCAL_TEXT("e.created_"     \
-                                                                                                      "at")
+                                                "(e.payload ->> 'user_id')::uuid") ", e.payload ->> 'user_id')) else " \
+                                                                                   "e.payload end, e.created_at"
+
+// As LOCAL_TEXT writes it.
+const char* local_text(TimestampTz moment) {
+    struct pg_tm tm;
+    fsec_t fraction;
+    int west = 0; // seconds
+    if (TIMESTAMP_NOT_FINITE(moment) || timestamp2tm(moment, &west, &tm, &fraction, nullptr, nullptr) != 0)
+        return "at no time";
+    char* out = psprintf("%04d-%02d-%02d %02d:%02d:%02d UTC", tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min,
+                         tm.tm_sec);
+    if (west == 0)
+        return out;
+    const int ahead = abs(west);
+    out = psprintf("%s%c%02d", out, west < 0 ? '+' : '-', ahead / SECS_PER_HOUR);
+    const int minutes = ahead % SECS_PER_HOUR / SECS_PER_MINUTE;
+    return minutes == 0 ? out : psprintf("%s:%02d", out, minutes);
+}
 
 // `first`: where those columns begin.
 text* narrative_of(const bridge::result& rows, uint64 row, int first) {
@@ -100,7 +115,7 @@ text* narrative_of(const bridge::result& rows, uint64 row, int first) {
         event.on_behalf_of = user;
     event.turn_no = rows.null(row, first + 4) ? 0 : rows.integer(row, first + 4);
     event.payload = {flat->list, static_cast<size_t>(flat->count)};
-    event.at = rows.string(row, first + 6);
+    event.at = local_text(rows.time(row, first + 6));
     const std::string told = narrative(event);
     const std::string_view view = told;
     return bridge::call([view] { return bridge::to_text(view); });
@@ -923,12 +938,14 @@ constinit check checks[] = {
       {}}},
     {"drop_guard",
      "the drop guard's event triggers and its triggers at TRUNCATE fire in every session",
-     "As a superuser, with sor.drop_guard = off: ALTER EVENT TRIGGER … ENABLE ALWAYS, ALTER TABLE … ENABLE ALWAYS TRIGGER "
+     "As a superuser, with sor.drop_guard = off: ALTER EVENT TRIGGER … ENABLE ALWAYS, ALTER TABLE … ENABLE ALWAYS "
+     "TRIGGER "
      "sor_refuse_truncate.",
      {"select nullif(pg_catalog.concat_ws(', ',"
       "   (select pg_catalog.string_agg('event trigger ' || name, ', ' order by name)"
       "      from pg_catalog.unnest(array['sor_drop_guard', 'sor_drop_guard_child', 'sor_drop_guard_done']) name"
-      "     where not exists (select from pg_catalog.pg_event_trigger e where e.evtname = name and e.evtenabled = 'A')),"
+      "     where not exists (select from pg_catalog.pg_event_trigger e where e.evtname = name and e.evtenabled = "
+      "'A')),"
       "   (select pg_catalog.string_agg(t.tgrelid::regclass::text, ', ' order by t.tgrelid::regclass::text)"
       "      from pg_catalog.pg_trigger t join pg_catalog.pg_proc p on p.oid = t.tgfoid"
       "     where p.pronamespace = 'sor'::regnamespace and p.proname = 'refuse_truncate' and t.tgenabled <> 'A')), '')",
