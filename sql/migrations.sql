@@ -93,6 +93,8 @@ select outcome(format('select sor.approve_migration(''2'', %L)', o)) from unnest
 select outcome($$select sor.record_rehearsal('2', 'deadbeef', 'b', '{}')$$) ~ '^SR011', outcome($$select sor.record_rehearsal('2', 'x', '', '{}')$$), outcome($$select sor.record_rehearsal('2', 'x', 'b', '[]')$$);
 select sor.record_rehearsal('2', checksum, 'sor_rehearsal_7', '{"schema_reversible": true}') is not null from sor.migrations where version = '0002';
 
+select sor.record_rehearsal('1', checksum, 'sor_rehearsal_8', '{"succeeded": false}') is not null from sor.migrations where version = '0001'; -- rehearsed it is not
+
 -- Applying --------------------------------------------------------------------------------------------------------------
 set session authorization migrations_runner;
 select outcome($$select sor.apply_migration('2')$$), outcome($$select sor.rollback_migration('1')$$), outcome($$select sor.apply_migration('7')$$), outcome($$select sor.apply_migration('1', lock_timeout => '-1 s')$$);
