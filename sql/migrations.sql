@@ -371,7 +371,7 @@ select version, state, rehearsed, detail from sor.migration_status();
 select string_agg(replace(event_type, 'migration.', ''), ' ' order by seq) from sor.agent_events where event_type like 'migration.%' and payload ->> 'version' = '50';
 select payload - '{checksum,client_address,application_name,fingerprint_before,fingerprint_after,us,report,review}'::text[] as applied, jsonb_array_length(payload -> 'report')
   from sor.agent_events where event_type = 'migration.applied' and payload ->> 'version' = '0002' order by seq limit 1;
-select narrative from sor.what_happened('00000000-0000-0000-0000-000000000000', '-infinity', 'infinity') where narrative ~ 'migration (0002|10|41|50) ' limit 12;
+select substring(narrative from 'UTC\S*: (.*)') as narrative from sor.what_happened('00000000-0000-0000-0000-000000000000', '-infinity', 'infinity') where narrative ~ 'migration (0002|10|41|50) ' limit 12;
 select first_bad from sor.verify_events('00000000-0000-0000-0000-000000000000');
 -- a session that was refused, or failed, is as it was
 select current_user = session_user as oneself, sor.lock_migrations(), sor.unlock_migrations();
