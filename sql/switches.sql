@@ -103,7 +103,7 @@ select count(*) as paused from sor.list_pauses();
 -- all of it is history; an application cannot say so
 reset role;
 select event_type, actor, payload from sor.agent_events where event_type ^@ 'switch.' and (payload ->> 'name' ^@ 'switches' or payload ->> 'name' in ('queue', 'outbox')) order by id;
-select narrative from sor.what_happened(:a, now() - interval '1 hour', clock_timestamp() + interval '1 s') where event_type ^@ 'switch.';
+select substring(narrative from 'UTC\S*: (.*)') as narrative from sor.what_happened(:a, now() - interval '1 hour', clock_timestamp() + interval '1 s') where event_type ^@ 'switch.';
 select status, error ->> 'sqlstate' as sqlstate from sor.tool_calls where tenant_id = :a and tool = 'queue' order by id;
 select switches_test.attempt(format($$select sor.append_event(%L, 'switch.paused', '{}')$$, :a));
 

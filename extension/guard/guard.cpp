@@ -16,6 +16,8 @@ extern "C" {
 #include "catalog/pg_event_trigger.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/varlena.h"
 }
@@ -218,11 +220,17 @@ void drop_object(Oid catalog, Oid object, int part, int flags) {
         refuse(v, psprintf("dropping %s", describe(address)));
 }
 
-// A parallel pg_restore truncates each table that it has just made before it fills it.
+// A parallel pg_restore truncates each table that it has just made before it fills it. Never waits: the command has looked
+// a name up without a lock, and a wait would let that name come to mean another table unnoticed.
 bool is_empty(Oid relation) {
-    return get_rel_relkind(relation) != RELKIND_PARTITIONED_TABLE &&
-           DatumGetInt64(
-               DirectFunctionCall2(pg_relation_size, ObjectIdGetDatum(relation), CStringGetTextDatum("main"))) == 0;
+    if (get_rel_relkind(relation) != RELKIND_RELATION || !ConditionalLockRelationOid(relation, AccessShareLock))
+        return false;
+    const Relation opened = try_relation_open(relation, NoLock);
+    const bool empty = opened != nullptr && RelationGetNumberOfBlocks(opened) == 0;
+    if (opened != nullptr)
+        relation_close(opened, NoLock);
+    UnlockRelationOid(relation, AccessShareLock);
+    return empty;
 }
 
 void truncate_table(Oid relation) {

@@ -166,8 +166,9 @@ void require_order(const migration& m, bool down) {
                                     " where sort_key > $1 and applied_at is not null and rolled_back_at is null"
                                     " order by sort_key desc limit 1",
                                     {TEXTOID});
+    // What nobody has approved, or somebody has rolled back, may have been given up: it holds up none of the others.
     static bridge::statement lower("select version from sor.migrations"
-                                   " where sort_key < $1 and (applied_at is null or rolled_back_at is not null)"
+                                   " where sort_key < $1 and approved_at is not null and applied_at is null"
                                    " order by sort_key limit 1",
                                    {TEXTOID});
     const char* key = key_of(bridge::to_text(m.version)).text;
@@ -179,7 +180,7 @@ void require_order(const migration& m, bool down) {
         return;
     if (const auto earlier = lower.run_latest(in(key)); !earlier.empty())
         wrong_state(m, "is out of order",
-                    psprintf("Migration %s is not applied, and is earlier.", earlier.string(0, 1)),
+                    psprintf("Migration %s is approved and not applied, and is earlier.", earlier.string(0, 1)),
                     "Apply the earlier one first, or give out_of_order => true.");
 }
 
