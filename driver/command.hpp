@@ -57,6 +57,7 @@ void declare_status(CLI::App& app, common_options& common, chosen_command& chose
 void declare_switches(CLI::App& app, common_options& common, chosen_command& chosen); // pause, resume, redrive
 void declare_preflight(CLI::App& app, common_options& common, chosen_command& chosen);
 void declare_migrate(CLI::App& app, common_options& common, chosen_command& chosen);
+void declare_drill(CLI::App& app, common_options& common, chosen_command& chosen);
 void declare_doctor(CLI::App& app, common_options& common, chosen_command& chosen);
 
 } // namespace sor

@@ -39,6 +39,7 @@ int run(int argc, char** argv) {
     declare_switches(app, common, chosen);
     declare_preflight(app, common, chosen);
     declare_migrate(app, common, chosen);
+    declare_drill(app, common, chosen);
     declare_doctor(app, common, chosen);
     try {
         app.parse(argc, argv);

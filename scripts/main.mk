@@ -1,6 +1,6 @@
 # Targets that set up their own machine; each works without pg_config, which the first line of its recipe installs.
 # Variables of the command line reach the scripts through the environment.
-.PHONY: test demo demo-psql demo-stop bench
+.PHONY: test demo demo-psql demo-drill demo-stop bench
 
 test:
 	@scripts/install-packages test
@@ -15,6 +15,10 @@ demo:
 # make -s demo-psql SQL='SELECT …'
 demo-psql:
 	@scripts/demo psql "$$SQL"
+
+# make -s demo-drill OUT=DIR [SABOTAGE=NAME|all]
+demo-drill:
+	@scripts/demo drill "$$OUT" "$$SABOTAGE"
 
 demo-stop:
 	@scripts/demo stop

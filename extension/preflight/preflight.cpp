@@ -478,3 +478,14 @@ SOR_FUNCTION(preflight_context) {
     const bridge::value columns[] = {in(MyProcPid), of_tenant, of_user, of_kind, in(visible)};
     return bridge::composite(fcinfo, columns, 5);
 }
+
+SOR_FUNCTION(record_drill) {
+    const bridge::arguments a(fcinfo);
+    const Jsonb* report = a.json(0, "report");
+    if (!bridge::is_object(report))
+        bridge::raise(code::invalid_parameter, "a report is an object", nullptr, nullptr);
+    int64 seq = 0;
+    context::administration(context::system_tenant, "user",
+                            [&](MemoryContext) { seq = events::append_system("drill.decided", report); });
+    return Int64GetDatum(seq);
+}

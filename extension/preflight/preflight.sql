@@ -29,4 +29,10 @@ create function sor.preflight_context(out backend_pid int, out tenant_id uuid, o
 comment on function sor.preflight_context() is
     'The context of this transaction and how many of sor''s tables that hold tenants'' rows show any of them under it, 0 without a tenant. visible_rows other than 0 without a tenant: a policy is off.';
 
+create function sor.record_drill(report jsonb) returns bigint
+    language c volatile as 'MODULE_PATHNAME', 'sor_record_drill'
+    set search_path = pg_catalog, pg_temp set row_security = on;
+comment on function sor.record_drill(jsonb) is
+    'Records the release decision of `sor drill` with its bundle, as drill.decided in the system''s stream, and returns its seq there. Errors: 22023 the report is no object.';
+
 grant execute on function sor.preflight(uuid), sor.preflight_context() to sor_auditor;

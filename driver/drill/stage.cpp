@@ -1,0 +1,330 @@
+#include "drill/stage.hpp"
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <fcntl.h>
+#include <fstream>
+#include <iterator>
+#include <random>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <linux/close_range.h>
+#include "stop.hpp"
+#include "uuid.hpp"
+
+namespace sor::drill {
+namespace {
+
+std::string hex(int characters) {
+    std::random_device random;
+    std::string result;
+    for (int i = 0; i < characters; ++i)
+        result += "0123456789abcdef"[random() % 16];
+    return result;
+}
+
+std::string quoted(const std::string& value, char with) {
+    std::string result(1, with);
+    for (const char c : value)
+        result += (c == '\'' || c == '\\') ? std::string{'\\', c} : std::string(1, c);
+    return result + with;
+}
+
+std::string own_path() {
+    std::string path(4096, '\0');
+    const auto size = readlink("/proc/self/exe", path.data(), path.size());
+    if (size <= 0)
+        throw failure(exit_status::unavailable, "could not find this program's own file", std::strerror(errno));
+    path.resize(static_cast<std::size_t>(size));
+    return path;
+}
+
+std::string value_of(const parameters& all, const std::string& key) {
+    for (const auto& [name, value] : all)
+        if (name == key)
+            return value;
+    return {};
+}
+
+// The role of each part; grants of tenants come with the stage.
+constexpr std::pair<const char*, const char*> role_of[] = {
+    {"worker", "sor_worker"},   {"backend", "sor_app"},       {"rival", "sor_app"},        {"relay", "sor_relay"},
+    {"auditor", "sor_auditor"}, {"proposer", "sor_operator"}, {"approver", "sor_operator"}};
+
+} // namespace
+
+parameters connection_parameters(const std::string& conninfo) {
+    const char* keys[] = {"dbname", nullptr};
+    const char* values[] = {conninfo.empty() ? nullptr : conninfo.c_str(), nullptr};
+    const std::unique_ptr<PGconn, decltype(&PQfinish)> connection(PQconnectdbParams(keys, values, 1), &PQfinish);
+    if (PQstatus(connection.get()) != CONNECTION_OK)
+        throw failure(exit_status::unavailable, "could not connect to the database", PQerrorMessage(connection.get()),
+                      "--dbname names the database of the demo, and a superuser.");
+    parameters result;
+    const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> options(PQconninfo(connection.get()),
+                                                                               &PQconninfoFree);
+    for (auto* option = options.get(); option && option->keyword; ++option)
+        if (option->val && *option->val && std::strcmp(option->keyword, "dbname") != 0 &&
+            std::strcmp(option->keyword, "service") != 0)
+            result.emplace_back(option->keyword, option->val);
+    result.emplace_back("dbname", PQdb(connection.get()));
+    return result;
+}
+
+std::string conninfo_of(parameters all, const parameters& different) {
+    for (const auto& [key, value] : different) {
+        bool there = false;
+        for (auto& [name, present] : all)
+            if (name == key) {
+                present = value;
+                there = true;
+            }
+        if (!there)
+            all.emplace_back(key, value);
+    }
+    std::string result;
+    for (const auto& [name, value] : all)
+        if (!value.empty())
+            result += name + "=" + quoted(value, '\'') + " ";
+    return result;
+}
+
+void wait_until(const std::string& what, const std::function<bool()>& reached) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    while (!reached()) {
+        if (stop::wait(std::chrono::milliseconds(20)))
+            throw failure(exit_status::try_again, "the drills were stopped by a signal");
+        if (std::chrono::steady_clock::now() > end)
+            throw failure(exit_status::unavailable, "waited in vain until " + what);
+    }
+}
+
+std::string read_file(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void write_file(const std::string& path, const std::string& text) {
+    std::ofstream file(path, std::ios::binary);
+    file << text;
+    file.close();
+    if (!file)
+        throw failure(exit_status::unavailable, "could not write \"" + path + "\"", std::strerror(errno),
+                      "--out names a folder that this account can write to.");
+}
+
+std::string sqlstate_of(db::connection& connection, const char* sql, const db::sql_parameters& values) {
+    try {
+        connection.query(sql, values);
+    } catch (const db::sql_error& error) {
+        if (!connection.alive())
+            throw;
+        return error.sqlstate();
+    }
+    return "00000";
+}
+
+// ------------------------------------------------------------------------------------------------------------- logins
+
+logins::logins(db::connection& control) : control_(control), prefix_("sor_drill_" + hex(8) + "_"), password_(hex(32)) {
+    for (const auto& [part, role] : role_of)
+        control_.query(("create role " + name(part) + " login password '" + password_ + "' valid until '" +
+                        control_.query("select now() + interval '1 hour'", {}).text(0, 0) + "' in role " + role)
+                           .c_str(),
+                       {});
+}
+
+logins::~logins() {
+    for (const auto* part : parts)
+        try {
+            control_.query(("drop role if exists " + name(part)).c_str(), {});
+        } catch (const failure&) { // it expires within the hour
+        }
+}
+
+// ------------------------------------------------------------------------------------------------------------ scratch
+
+scratch::scratch(db::connection& control, const parameters& server, const std::string& source, std::string name)
+    : control_(control), name_(std::move(name)) {
+    const auto of_source = "\"" + source + "\"";
+    try {
+        control_.query(("create database " + name_ + " template " + of_source).c_str(), {});
+    } catch (const db::sql_error& error) {
+        if (error.sqlstate() != "55006")
+            throw;
+        // somebody is connected to it
+        control_.query(("create database " + name_ + " template template0").c_str(), {});
+        const auto from = conninfo_of(server, {{"dbname", source}, {"password", ""}});
+        const auto to = conninfo_of(server, {{"dbname", name_}, {"password", ""}, {"options", "-c sor.drop_guard=off"}});
+        std::vector<std::string> environment{"PATH=" + std::string(getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin")};
+        if (const auto password = value_of(server, "password"); !password.empty())
+            environment.push_back("PGPASSWORD=" + password);
+        const std::string errors = "/tmp/" + name_ + ".err";
+        const auto end = program({"/bin/sh", "-c",
+                                  "set -e; pg_dump --format=custom --compress=0 --file=/tmp/" + name_ +
+                                      ".dump \"$1\"; pg_restore --exit-on-error --dbname=\"$2\" /tmp/" + name_ + ".dump",
+                                  "sh", from, to},
+                                 environment, {}, "/dev/null", errors)
+                             .wait();
+        const auto said = read_file(errors);
+        unlink(errors.c_str());
+        unlink(("/tmp/" + name_ + ".dump").c_str());
+        if (end.status != 0) {
+            control_.query(("drop database if exists " + name_ + " with (force)").c_str(), {});
+            throw failure(exit_status::unavailable, "the scratch database could not be made by pg_dump and pg_restore",
+                          said, "Run the drills while nobody is connected to the demo: then it is copied whole.");
+        }
+    }
+}
+
+scratch::~scratch() {
+    try {
+        control_.query(("drop database if exists " + name_ + " with (force)").c_str(), {});
+    } catch (const failure&) { // its name says what it is
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------------ program
+
+program::program(const std::vector<std::string>& arguments, const std::vector<std::string>& environment,
+                 const std::string& in, const std::string& out, const std::string& errors) {
+    auto words = arguments, variables = environment;
+    std::vector<char*> argv, envp;
+    for (auto& word : words)
+        argv.push_back(word.data());
+    argv.push_back(nullptr);
+    for (auto& variable : variables)
+        envp.push_back(variable.data());
+    envp.push_back(nullptr);
+    const std::string from = in.empty() ? "/dev/null" : in;
+    const pid_t parent = getpid();
+    pid_ = fork();
+    if (pid_ < 0)
+        throw failure(exit_status::unavailable, "could not start \"" + arguments.front() + "\"", std::strerror(errno));
+    if (pid_ == 0) {
+        setpgid(0, 0);
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (getppid() != parent)
+            _exit(127);
+        for (const int number : {SIGPIPE, SIGXFSZ, SIGTERM, SIGINT})
+            std::signal(number, SIG_DFL);
+        const int input = open(from.c_str(), O_RDONLY), output = open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644),
+                  error = open(errors.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+        if (input < 0 || output < 0 || error < 0)
+            _exit(126);
+        dup2(input, STDIN_FILENO);
+        dup2(output, STDOUT_FILENO);
+        dup2(error, STDERR_FILENO);
+        close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+        execve(argv[0], argv.data(), envp.data());
+        _exit(127);
+    }
+    setpgid(pid_, pid_); // in both processes: neither may come too late
+}
+
+program::~program() {
+    if (pid_ > 0) {
+        signal(SIGKILL, true);
+        wait();
+    }
+}
+
+void program::signal(int number, bool group) {
+    if (pid_ > 0)
+        kill(group ? -pid_ : pid_, number);
+}
+
+bool program::ended() {
+    int status = 0;
+    if (pid_ > 0 && waitpid(pid_, &status, WNOHANG) == pid_) {
+        kill(-pid_, SIGKILL); // what it started
+        pid_ = -1;
+        end_ = WIFSIGNALED(status) ? program_end{-1, WTERMSIG(status)} : program_end{WEXITSTATUS(status), 0};
+    }
+    return pid_ <= 0;
+}
+
+program_end program::wait() {
+    wait_until("a program has ended", [this] { return ended(); });
+    return end_;
+}
+
+// -------------------------------------------------------------------------------------------------------------- stage
+
+stage::stage(db::connection& control, const parameters& server, const logins& who, const std::string& database,
+             std::string folder)
+    : control_(control), server_(server), who_(who), database_(database), folder_(std::move(folder)) {
+    control_.query(("alter database " + database_ + " set log_statement = 'all'").c_str(), {});
+    for (const auto* statement : sql::evidence_schema)
+        admin().query(statement, {});
+    const auto found = admin().query(sql::tenants, {});
+    if (found.rows() < 2)
+        throw failure(exit_status::refused, "the drills need two tenants with expenses and a member each",
+                      "Found: " + std::to_string(found.rows()) + ".", "make demo sets up such a database.");
+    for (int i = 0; i < 2; ++i) {
+        tenants_.push_back({found.text(i, 0), found.text(i, 1), found.text(i, 2), found.text(i, 3)});
+        for (const auto* part : {"worker", "backend", "rival", "relay", "auditor"})
+            admin().query("select sor.grant_tenant($1::name, $2::uuid, array[$3::uuid])",
+                          {who_.name(part), tenants_.back().id, tenants_.back().user_id});
+    }
+    const auto owner = admin().query(sql::owner, {}).text(0, 0);
+    for (const auto* part : {"proposer", "approver"})
+        control_.query(("grant " + owner + " to " + who_.name(part)).c_str(), {});
+    admin().query(("grant usage on schema reconciler to " + who_.name("auditor")).c_str(), {});
+    admin().query(("grant select on reconciler.expenses to " + who_.name("auditor")).c_str(), {});
+}
+
+db::connection& stage::admin() {
+    if (!admin_)
+        admin_ = superuser(database_);
+    return *admin_;
+}
+
+std::unique_ptr<db::connection> stage::superuser(const std::string& database) {
+    return std::make_unique<db::connection>(
+        conninfo_of(server_, {{"dbname", database}, {"options", "-c sor.drop_guard=off"}}), "sor drill");
+}
+
+std::unique_ptr<db::connection> stage::session(const std::string& part, const std::string& database) {
+    return std::make_unique<db::connection>(conninfo_of(server_, {{"dbname", database.empty() ? database_ : database},
+                                                                  {"user", who_.name(part)},
+                                                                  {"password", who_.password()},
+                                                                  {"options", "-c lock_timeout=2s"}}),
+                                            "sor drill " + part);
+}
+
+void stage::observe(const char* drill, const std::string& name, const std::string& json) {
+    admin().query(sql::observe, {drill, name, json});
+}
+
+void stage::keep_log(const char* drill, const std::string& name, const std::string& text) {
+    admin().query(sql::keep_log, {drill, name, text});
+}
+
+std::vector<std::string> stage::environment() const {
+    std::vector<std::string> result;
+    for (const auto* name : {"PATH", "HOME", "LANG", "LC_ALL"})
+        if (const auto* value = getenv(name))
+            result.push_back(std::string(name) + "=" + value);
+    return result;
+}
+
+std::unique_ptr<program> stage::start(const std::string& name, const std::string& part, std::vector<std::string> arguments,
+                                      const std::string& in, const std::vector<std::string>& more) {
+    arguments.insert(arguments.begin(), own_path());
+    arguments.push_back("--dbname");
+    arguments.push_back(conninfo_of(server_, {{"dbname", database_}, {"user", who_.name(part)}, {"password", ""}, {"options", ""}}));
+    auto variables = environment();
+    variables.push_back("PGPASSWORD=" + who_.password());
+    variables.insert(variables.end(), more.begin(), more.end());
+    return std::make_unique<program>(arguments, variables, in, file(name + ".out"), file(name + ".err"));
+}
+
+scratch stage::branch(const std::string& name) {
+    close_admin();
+    return scratch(control_, server_, database_, name);
+}
+
+} // namespace sor::drill

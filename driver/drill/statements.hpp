@@ -1,0 +1,52 @@
+#pragma once
+#include <array>
+#include <span>
+#include <string_view>
+
+// The SQL of the drills that is no call of a function of sor: what judges the rows, what takes a discipline away, and
+// what only a superuser of the scratch database does. Everything here runs on the scratch database alone, but for
+// CREATE and DROP DATABASE and ROLE.
+namespace sor::drill {
+
+constexpr int drill_count = 9;
+
+struct drill_text {
+    const char* key;   // in the bundle
+    const char* habit; // the discipline that it shows
+    // Read-only: (ok boolean, evidence text, reason text) out of rows, and of what was seen and logged.
+    const char* verdict;
+};
+extern const std::array<drill_text, drill_count> drills;
+
+struct sabotage_text {
+    const char* name;
+    int drill;           // index of the one that must say no
+    const char* removes; // which discipline
+    const char* unblocks; // the smallest change
+    // On the scratch database, one statement each; where there is none the drill itself does without the discipline.
+    std::span<const char* const> statements;
+};
+extern const std::span<const sabotage_text> sabotages;
+
+namespace sql {
+extern const std::span<const char* const> evidence_schema;
+extern const char* const observe;       // $1 drill, $2 name, $3 jsonb
+extern const char* const keep_log;      // $1 drill, $2 name, $3 text
+extern const char* const tenants;       // two tenants with a member each
+extern const char* const owner;         // of the reconciler's tables
+extern const char* const columns;       // of all tables of users, as one object
+extern const char* const drop_expenses; // what the guard must refuse
+extern const char* const expenses_of;   // $1 tenant
+extern const char* const crash;         // $1 tenant, $2 worker
+extern const char* const lease_over;    // $1 tenant, $2 run
+extern const char* const new_items;     // $1 tenant, $2 statement: ids as a JSON array
+extern const char* const due_now;       // $1 message
+extern const char* const finished_run;  // $1 tenant
+extern const char* const change_event;  // $1 tenant, $2 run
+extern const char* const visible;       // $1 tenant
+extern const char* const error_of;      // $1 answer of the gateway
+extern const char* const log_position;  // $1 path
+extern const char* const log_since;     // $1 path, $2 position
+} // namespace sql
+
+} // namespace sor::drill
