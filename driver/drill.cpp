@@ -1,13 +1,12 @@
-#include <cerrno>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <optional>
-#include <unistd.h>
 #include "command.hpp"
+#include "db/calls.hpp"
 #include "drill/drills.hpp"
+#include "migrate/process.hpp"
 #include "stop.hpp"
 #include "text.hpp"
 
@@ -59,21 +58,24 @@ finding run_drill(stage& on, int index, const drill_options& options, const std:
     }
     auto found = judge(on, index);
     if (!trouble.empty())
-        found = {false, {}, one_line("the drill could not be done: " + trouble + (found.reason.empty() ? "" : "; " + found.reason))};
+        found = {
+            false,
+            {},
+            one_line("the drill could not be done: " + trouble + (found.reason.empty() ? "" : "; " + found.reason))};
     return found;
 }
 
 class rehearsal {
 public:
     rehearsal(const options_of_drill& options, command_context& context, const parameters& live)
-        : options_(options), context_(context), live_(live), control_(conninfo_of(live, {{"dbname", "postgres"}}), "sor drill"),
-          who_(control_), source_(value("dbname")),
-          base_(control_, live, source_, "sor_drill_" + std::to_string(getpid()) + "_base") {}
+        : options_(options), context_(context), live_(live),
+          control_(conninfo_of(live, {{"dbname", "postgres"}}), "sor drill"), who_(control_), source_(value("dbname")),
+          base_(control_, live, source_, who_.name("base")) {}
 
     // One round on a fresh copy, under what `sabotage` takes away; the drill `only`, or all.
     round run(const sabotage_text* sabotage, const std::string& folder, std::optional<int> only = std::nullopt) {
         std::filesystem::create_directories(folder + "/logs");
-        const scratch copy(control_, live_, base_.name(), "sor_drill_" + std::to_string(getpid()) + "_" + std::to_string(++copies_));
+        const scratch copy(control_, live_, base_.name(), who_.name(std::to_string(++copies_)));
         stage on(control_, live_, who_, copy.name(), folder);
         if (sabotage)
             for (const auto* statement : sabotage->statements)
@@ -85,10 +87,12 @@ public:
             const auto since = std::chrono::steady_clock::now();
             auto& found = result.findings[static_cast<std::size_t>(i)];
             found = run_drill(on, i, options_, sabotage ? sabotage->name : "");
-            const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - since);
+            const auto took =
+                std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - since);
             context_.log.info(std::string(sabotage ? sabotage->name : "drill") + " " + std::to_string(i + 1) + " " +
-                              drills[static_cast<std::size_t>(i)].key + ": " + (found->ok ? "pass" : "fail: " + found->reason) +
-                              " (" + std::to_string(took.count()) + " ms)");
+                              drills[static_cast<std::size_t>(i)].key + ": " +
+                              (found->ok ? "pass" : "fail: " + found->reason) + " (" + std::to_string(took.count()) +
+                              " ms)");
         }
         keep_rows(on, folder);
         return result;
@@ -106,19 +110,14 @@ private:
 
     // Without what only the logins of the drill hold: the dump can be restored where they are not.
     void keep_rows(stage& on, const std::string& folder) {
-        for (const auto* part : logins::parts)
-            on.admin().query(("drop owned by " + who_.name(part)).c_str(), {});
+        who_.leave(on.admin());
         on.close_admin();
-        auto variables = on.environment();
-        if (const auto password = value("password"); !password.empty())
-            variables.push_back("PGPASSWORD=" + password);
-        const auto end =
-            program({"/bin/sh", "-c", "exec pg_dump --format=custom --file=\"$1\" \"$2\"", "sh", folder + "/rows.dump",
-                     conninfo_of(live_, {{"dbname", on.database()}, {"password", ""}})},
-                    variables, {}, "/dev/null", on.file("pg_dump.err"))
-                .wait();
-        if (end.status != 0)
-            throw failure(exit_status::unavailable, "the rows of the drills could not be kept", read_file(on.file("pg_dump.err")),
+        const auto outcome =
+            migrate::run_programs({{{"pg_dump", "--format=custom", "--file=" + folder + "/rows.dump",
+                                     "--dbname=" + conninfo_of(live_, {{"dbname", on.database()}, {"password", ""}})},
+                                    {{"PGPASSWORD", value("password")}}}});
+        if (!outcome.succeeded)
+            throw failure(exit_status::unavailable, "the rows of the drills could not be kept", outcome.errors,
                           "pg_dump of the server's version must be in PATH.");
     }
 
@@ -135,9 +134,11 @@ private:
 // ------------------------------------------------------------------------------------------------------- the evidence
 
 constexpr const char* properties =
-    "Durable: run_journal_resume_drill, outbox_relay_retry_test; addressable: run_journal_resume_drill, forensics_drill; "
+    "Durable: run_journal_resume_drill, outbox_relay_retry_test; addressable: run_journal_resume_drill, "
+    "forensics_drill; "
     "governed: rls_identity_flip_test, mcp_boundary_test, migration_review; replayable: append_only_event_test, "
-    "idempotency_retry_test; inspectable: forensics_drill; policy-bound: concurrency_claim_test, outbox_relay_retry_test, "
+    "idempotency_retry_test; inspectable: forensics_drill; policy-bound: concurrency_claim_test, "
+    "outbox_relay_retry_test, "
     "append_only_event_test.";
 
 struct broken_drill {
@@ -151,13 +152,14 @@ std::string failure_of(int index, const finding& found, const sabotage_text* sab
     while (reason.ends_with('.'))
         reason.pop_back();
     return std::string(drill.key) + " failed: " + reason + ". The habit that was missing: " + drill.habit +
-           (sabotage && sabotage->drill == index
-                ? std::string(". What was taken away: ") + sabotage->removes + ". The smallest change that unblocks: " + sabotage->unblocks
-                : std::string());
+           (sabotage && sabotage->drill == index ? std::string(". What was taken away: ") + sabotage->removes +
+                                                       ". The smallest change that unblocks: " + sabotage->unblocks
+                                                 : std::string());
 }
 
 // One paragraph, on one line.
-std::string decision(const round& all, const sabotage_text* sabotage, const std::optional<broken_drill>& broken, const std::string& source) {
+std::string decision(const round& all, const sabotage_text* sabotage, const std::optional<broken_drill>& broken,
+                     const std::string& source) {
     if (!all.all_ok()) {
         std::string reasons;
         for (int i = 0; i < drill_count; ++i)
@@ -171,23 +173,27 @@ std::string decision(const round& all, const sabotage_text* sabotage, const std:
                              drills[static_cast<std::size_t>(broken->sabotage->drill)].key + " passed as well."
                        : std::string("."));
     return "PERMITTED. All nine drills passed on a scratch copy of database " + source +
-           ", and each figure can be recomputed from the rows that are kept. That they can fail was shown by a deliberate break: repeated on a "
-           "fresh copy, " + failure_of(broken->sabotage->drill, broken->found, broken->sabotage) + ". The six properties: " + properties;
+           ", and each figure can be recomputed from the rows that are kept. That they can fail was shown by a "
+           "deliberate break: repeated on a "
+           "fresh copy, " +
+           failure_of(broken->sabotage->drill, broken->found, broken->sabotage) + ". The six properties: " + properties;
 }
 
 std::string bundle(const round& all, const std::string& release) {
     std::string json = "{\n";
     for (int i = 0; i < drill_count; ++i) {
         const auto& found = *all.findings[static_cast<std::size_t>(i)];
-        json += "  " + json_quote(drills[static_cast<std::size_t>(i)].key) + ": " + json_quote(found.ok ? "pass" : found.reason) + ",\n";
+        json += "  " + json_quote(drills[static_cast<std::size_t>(i)].key) + ": " +
+                json_quote(found.ok ? "pass" : found.reason) + ",\n";
     }
     return json + "  \"release_decision\": " + json_quote(release) + "\n}\n";
 }
 
 std::string queries() {
-    std::string text = "-- Recomputes every figure of the evidence; read-only. In a database of a server that has sor:\n"
-                       "--   createdb drill && pg_restore --dbname=drill rows.dump && psql -d drill -f queries.sql\n"
-                       "set default_transaction_read_only = on;\n";
+    std::string text =
+        "-- Recomputes every figure of the evidence; read-only. In a database of a server that has sor:\n"
+        "--   createdb drill && pg_restore --dbname=drill rows.dump && psql -d drill -f queries.sql\n"
+        "set default_transaction_read_only = on;\n";
     for (int i = 0; i < drill_count; ++i)
         text += "\n-- " + std::to_string(i + 1) + ". " + drills[static_cast<std::size_t>(i)].key +
                 drills[static_cast<std::size_t>(i)].verdict + ";\n";
@@ -203,7 +209,8 @@ std::string lines_of(const round& all) {
     return text;
 }
 
-void write_evidence(const std::string& out, const round& all, const std::string& release, const std::optional<broken_drill>& broken) {
+void write_evidence(const std::string& out, const round& all, const std::string& release,
+                    const std::optional<broken_drill>& broken) {
     const auto json = bundle(all, release);
     write_file(out + "/evidence.json", json);
     write_file(out + "/queries.sql", queries());
@@ -212,7 +219,8 @@ void write_evidence(const std::string& out, const round& all, const std::string&
         text += "\n## The drill that was broken on purpose\n" + std::to_string(broken->sabotage->drill + 1) + ". " +
                 failure_of(broken->sabotage->drill, broken->found, broken->sabotage) +
                 ".\n\nIts rows: `broken/rows.dump`.\n";
-    text += "\n## Recompute\nThe rows are in `rows.dump`, what programs said in `logs/`; both are also in the schema `drill` of the dump.\n\n```sql\n" +
+    text += "\n## Recompute\nThe rows are in `rows.dump`, what programs said in `logs/`; both are also in the schema "
+            "`drill` of the dump.\n\n```sql\n" +
             queries() + "```\n";
     write_file(out + "/evidence.md", text);
 }
@@ -248,7 +256,8 @@ exit_status sabotage_all(const options_of_drill& options, rehearsal& on) {
                 failed[static_cast<std::size_t>(i)] = true;
             }
         }
-        std::printf("%-4s  %-18s  %s\n", right ? "ok" : "FAIL", sabotage.name, no.empty() ? "no drill says no" : ("blocked by " + no).c_str());
+        std::printf("%-4s  %-18s  %s\n", right ? "ok" : "FAIL", sabotage.name,
+                    no.empty() ? "no drill says no" : ("blocked by " + no).c_str());
         std::fflush(stdout);
         as_expected &= right;
     }
@@ -261,15 +270,17 @@ exit_status sabotage_all(const options_of_drill& options, rehearsal& on) {
 }
 
 exit_status drill_command(const options_of_drill& options, command_context& context) {
-    const auto* sabotage = options.sabotage.empty() || options.sabotage == "all" ? nullptr : find_sabotage(options.sabotage);
+    const auto* sabotage =
+        options.sabotage.empty() || options.sabotage == "all" ? nullptr : find_sabotage(options.sabotage);
     if (!sabotage && !options.sabotage.empty() && options.sabotage != "all") {
         std::string known;
         for (const auto& one : sabotages)
             known += std::string(" ") + one.name;
-        throw failure(exit_status::usage, "unknown sabotage \"" + options.sabotage + "\"", {}, "Known:" + known + ", or all.");
+        throw failure(exit_status::usage, "unknown sabotage \"" + options.sabotage + "\"", {},
+                      "Known:" + known + ", or all.");
     }
     const auto live = connection_parameters(context.options.conninfo);
-    if (!db::connection(conninfo_of(live, {}), "sor drill").query("select rolsuper from pg_roles where rolname = session_user", {}).boolean(0, 0))
+    if (db::connection connection(conninfo_of(live, {}), "sor drill"); !db::login_check(connection).superuser)
         throw failure(exit_status::refused, "the drills need a superuser",
                       "They copy the database, make logins for their parts and read the server's log.",
                       "--dbname names the demo's database and a superuser; live rows are not touched.");
@@ -306,30 +317,41 @@ void declare_drill(CLI::App& app, common_options& common, chosen_command& chosen
     auto* command = add_command(
         app, "drill", "Prove by nine drills that a release of the demo may go out, or say why not",
         "Copies the database of the expense reconciler, which must have two tenants with expenses, and runs the nine\n"
-        "drills on the copy with real programs under logins of their own: a worker killed in mid-turn, a mail server that\n"
-        "refuses, two sessions at one queue. Then one drill is repeated with its discipline taken away, and must fail.\n"
-        "--out gets evidence.json, evidence.md with the release decision, queries.sql that recomputes every figure, and\n"
-        "the rows and logs it is recomputed from. Live rows are not touched; the decision becomes an event drill.decided.\n"
-        "--sabotage takes one discipline away on the copy: the matching drill, and it alone, must then say no. Known:\n" +
-            known + "; all tries each.\n"
-                    "Ends with 1 when the decision is BLOCKED. For a superuser, on a machine that is not production's.",
+        "drills on the copy with real programs under logins of their own: a worker killed in mid-turn, a mail server "
+        "that\n"
+        "refuses, two sessions at one queue. Then one drill is repeated with its discipline taken away, and must "
+        "fail.\n"
+        "--out gets evidence.json, evidence.md with the release decision, queries.sql that recomputes every figure, "
+        "and\n"
+        "the rows and logs it is recomputed from. Live rows are not touched; the decision becomes an event "
+        "drill.decided.\n"
+        "--sabotage takes one discipline away on the copy: the matching drill, and it alone, must then say no. "
+        "Known:\n" +
+            known +
+            "; all tries each.\n"
+            "Ends with 1 when the decision is BLOCKED. For a superuser, on a machine that is not production's.",
         common);
     auto options = std::make_shared<options_of_drill>();
     command->add_option("--out", options->out, "Folder for the evidence")->type_name("DIR")->required();
-    command->add_option("--sabotage", options->sabotage, "Take this discipline away; all: each in turn")->type_name("NAME");
+    command->add_option("--sabotage", options->sabotage, "Take this discipline away; all: each in turn")
+        ->type_name("NAME");
     command->add_option("--handler", options->handler, "Handler of the queue pending_transactions, as for sor work")
         ->type_name("CMD")
         ->required();
     command
-        ->add_option("--mail-server", options->mail_server,
-                     "Starts an SMTP server: prints its port, writes each mail as a line of JSON (subject) to the file "
-                     "that is appended as an argument, and replies to DATA with what FILE.refuse holds while that is there")
+        ->add_option(
+            "--mail-server", options->mail_server,
+            "Starts an SMTP server: prints its port, writes each mail as a line of JSON (subject) to the file "
+            "that is appended as an argument, and replies to DATA with what FILE.refuse holds while that is there")
         ->type_name("CMD")
         ->required();
-    command->add_option("--server-log", options->server_log, "The server's log, as its account sees it; else what the server names")
+    command
+        ->add_option("--server-log", options->server_log,
+                     "The server's log, as its account sees it; else what the server names")
         ->type_name("PATH");
-    command->callback(
-        [options, &chosen] { chosen = [options](command_context& context) { return drill_command(*options, context); }; });
+    command->callback([options, &chosen] {
+        chosen = [options](command_context& context) { return drill_command(*options, context); };
+    });
 }
 
 } // namespace sor

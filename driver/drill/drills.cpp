@@ -39,13 +39,13 @@ std::string add_items(stage& on, const tenant& in, const std::string& statement,
     std::string records = "[";
     for (int i = 1; i <= n; ++i)
         records += (i > 1 ? ", " : "") + object({{"statement", statement},
-                                                  {"trans_date", "2026-09-01"},
-                                                  {"merchant", "drill shop " + std::to_string(i)},
-                                                  {"card", "************1001"},
-                                                  {"currency", "GBP"},
-                                                  {"category_code", "L100"},
-                                                  {"category", "Books"}},
-                                                 {{"amount", std::to_string(i) + ".00"}, {"occurrence", "1"}});
+                                                 {"trans_date", "2026-09-01"},
+                                                 {"merchant", "drill shop " + std::to_string(i)},
+                                                 {"card", "************1001"},
+                                                 {"currency", "GBP"},
+                                                 {"category_code", "L100"},
+                                                 {"category", "Books"}},
+                                                {{"amount", std::to_string(i) + ".00"}, {"occurrence", "1"}});
     auto backend = on.session("backend");
     db::send_upsert_many(*backend, in.id, queue, records + "]", false);
     const auto counts = db::receive_upsert_many(*backend);
@@ -57,11 +57,27 @@ std::string add_items(stage& on, const tenant& in, const std::string& statement,
 
 std::vector<std::string> work(const stage& on, const drill_options& options, const std::string& key,
                               const std::string& handler) {
-    return {"work", queue, "--worker", "drill", "--on-behalf-of", on.first().email, "--tenant", on.first().name,
-            "--run-key", key, "--batch", "2", "--lease", "2", "--verbose", "--handler", handler + options.handler};
+    return {"work",
+            queue,
+            "--worker",
+            "drill",
+            "--on-behalf-of",
+            on.first().email,
+            "--tenant",
+            on.first().name,
+            "--run-key",
+            key,
+            "--batch",
+            "2",
+            "--lease",
+            "2",
+            "--verbose",
+            "--handler",
+            handler + options.handler};
 }
 
-// --------------------------------------------------------------------------------------------------- 1 migration review
+// --------------------------------------------------------------------------------------------------- 1 migration
+// review
 
 void migration_review(stage& on, const drill_options&, const std::string& without) {
     const auto& key = drills[0].key;
@@ -79,8 +95,10 @@ void migration_review(stage& on, const drill_options&, const std::string& withou
                           {{"columns", superuser->query(sql::columns, {}).text(0, 0)}});
         };
         proposer->query("select sor.propose_migration($1, 'expenses have notes', $2, $3)", {version, up, down});
-        const auto review = approver->query("select coalesce(jsonb_agg(r), '[]') from sor.review_migration($1, $2) r", {up, down});
-        migration = object({{"version", version}, {"up", up}, {"down", down.value_or("")}}, {{"review", review.text(0, 0)}});
+        const auto review =
+            approver->query("select coalesce(jsonb_agg(r), '[]') from sor.review_migration($1, $2) r", {up, down});
+        migration =
+            object({{"version", version}, {"up", up}, {"down", down.value_or("")}}, {{"review", review.text(0, 0)}});
         before = look();
         try {
             approver->query("select sor.approve_migration($1, $2::jsonb)",
@@ -107,7 +125,8 @@ void migration_review(stage& on, const drill_options&, const std::string& withou
                object({{"branch", branch.name()}, {"error", error}, {"rollback", rollback}, {"drop_table", drop}}));
 }
 
-// ------------------------------------------------------------------------------------------------- 2 run journal resume
+// ------------------------------------------------------------------------------------------------- 2 run journal
+// resume
 
 void run_journal_resume(stage& on, const drill_options& options, const std::string&) {
     const auto& key = drills[1].key;
@@ -115,14 +134,15 @@ void run_journal_resume(stage& on, const drill_options& options, const std::stri
     // The handler stops at its fifth item, which is in the third turn, until it is let go.
     const auto asked = on.file("drill2.asked"), hold = on.file("drill2.hold");
     write_file(hold, "");
-    const auto slow = "n=0; while IFS= read -r line; do n=$((n+1)); if [ $n -eq 5 ] && [ -e " + hold + " ]; then : > " + asked +
-                      "; while [ -e " + hold + " ]; do sleep 0.02; done; fi; printf '%s\\n' \"$line\"; done | ";
+    const auto slow = "n=0; while IFS= read -r line; do n=$((n+1)); if [ $n -eq 5 ] && [ -e " + hold + " ]; then : > " +
+                      asked + "; while [ -e " + hold + " ]; do sleep 0.02; done; fi; printf '%s\\n' \"$line\"; done | ";
     const auto arguments = work(on, options, "drill-2", slow);
     auto worker = on.start("drill2.killed", "worker", arguments);
     std::string crash, run;
     wait_until("the worker is in its third turn", [&] {
         if (worker->ended())
-            throw failure(exit_status::unavailable, "the worker ended before it was killed", read_file(on.file("drill2.killed.err")));
+            throw failure(exit_status::unavailable, "the worker ended before it was killed",
+                          read_file(on.file("drill2.killed.err")));
         return access(asked.c_str(), F_OK) == 0;
     });
     worker->signal(SIGKILL);
@@ -135,8 +155,9 @@ void run_journal_resume(stage& on, const drill_options& options, const std::stri
     unlink(hold.c_str());
     on.observe(key, "crash", crash);
     on.observe(key, "worker", object({{"signal", std::to_string(end.signal)}}));
-    wait_until("the dead worker's lease is over",
-               [&] { return on.admin().query(sql::lease_over, {on.first().id, run}).boolean(0, 0); });
+    wait_until("the dead worker's lease is over", [&] {
+        return on.admin().query(sql::lease_over, {on.first().id, run}).boolean(0, 0);
+    });
     const auto successor = on.start("drill2.successor", "worker", arguments)->wait();
     on.observe(key, "successor", object({{"status", std::to_string(successor.status)}}));
 }
@@ -166,7 +187,8 @@ struct short_run {
     }
 };
 
-// -------------------------------------------------------------------------------------------------- 3 idempotency retry
+// -------------------------------------------------------------------------------------------------- 3 idempotency
+// retry
 
 void idempotency_retry(stage& on, const drill_options&, const std::string& without) {
     const auto& key = drills[2].key;
@@ -180,13 +202,15 @@ void idempotency_retry(stage& on, const drill_options&, const std::string& witho
                        {"transaction_id", transaction},
                        {"before", on.admin().query(sql::expenses_of, {on.first().id}).text(0, 0)}}));
     const auto first = run.write(request, purchase(transaction, "paper & quill"));
-    const auto second = run.write(without == "idempotency-key" ? uuid_v4() : request, purchase(transaction, "paper & quill"));
+    const auto second =
+        run.write(without == "idempotency-key" ? uuid_v4() : request, purchase(transaction, "paper & quill"));
     const auto third = run.write(uuid_v4(), purchase(transaction, "PAPER AND QUILL"));
     on.observe(key, "answers", object({}, {{"first", first}, {"second", second}, {"third", third}}));
     run.end();
 }
 
-// --------------------------------------------------------------------------------------------------- 4 concurrent claim
+// --------------------------------------------------------------------------------------------------- 4 concurrent
+// claim
 
 struct claimed {
     std::string item, token, error;
@@ -230,11 +254,13 @@ void concurrency_claim(stage& on, const drill_options&, const std::string&) {
     });
     const auto stale = complete(*a, of, of_a);
     const auto rest = complete(*b, of, of_b), own = complete(*b, of, again);
-    on.observe(key, "stale",
-               object({{"a", stale}, {"b", rest == "00000" ? own : rest}, {"a_token", of_a.token}, {"b_token", again.token}}));
+    on.observe(
+        key, "stale",
+        object({{"a", stale}, {"b", rest == "00000" ? own : rest}, {"a_token", of_a.token}, {"b_token", again.token}}));
 }
 
-// ---------------------------------------------------------------------------------------------------------- 5 the relay
+// ---------------------------------------------------------------------------------------------------------- 5 the
+// relay
 
 void outbox_relay_retry(stage& on, const drill_options& options, const std::string& without) {
     const auto& key = drills[4].key;
@@ -245,7 +271,8 @@ void outbox_relay_retry(stage& on, const drill_options& options, const std::stri
     std::string port;
     wait_until("the mail server listens", [&] {
         if (sink.ended())
-            throw failure(exit_status::unavailable, "the mail server did not start", read_file(on.file("mail_server.err")),
+            throw failure(exit_status::unavailable, "the mail server did not start",
+                          read_file(on.file("mail_server.err")),
                           "--mail-server is a command that prints its port, and writes each mail as a line of JSON.");
         port = read_file(on.file("mail_server.out"));
         return port.ends_with('\n');
@@ -283,20 +310,26 @@ void outbox_relay_retry(stage& on, const drill_options& options, const std::stri
         queue_message(without == "outbox-transaction" ? *outside : *backend, undone);
     }
     on.observe(key, "input",
-               object({{"tenant_id", of.id}, {"message_id", message}, {"aggregate_id", transaction}, {"rolled_back", undone}, {"subject", subject}}));
+               object({{"tenant_id", of.id},
+                       {"message_id", message},
+                       {"aggregate_id", transaction},
+                       {"rolled_back", undone},
+                       {"subject", subject}}));
     write_file(refuse, "451 try later");
     const auto failed = relay("drill5.fails");
     unlink(refuse.c_str());
-    const auto found = on.admin().query("select to_jsonb(m) from sor.find_messages($1::uuid, null, 1000) m where message_id = $2::uuid",
-                                        {of.id, message});
+    const auto found = on.admin().query(
+        "select to_jsonb(m) from sor.find_messages($1::uuid, null, 1000) m where message_id = $2::uuid",
+        {of.id, message});
     on.observe(key, "failed_once", found.rows() == 0 ? "null" : found.text(0, 0));
     on.admin().query(sql::due_now, {message}); // its backoff is 30 s and more
     const auto sent = relay("drill5.sends"), idle = relay("drill5.has_nothing");
     sink.signal(SIGTERM);
     sink.wait();
-    on.observe(key, "relays", object({{"failed", std::to_string(failed.status)},
-                                       {"sent", std::to_string(sent.status)},
-                                       {"idle", std::to_string(idle.status)}}));
+    on.observe(key, "relays",
+               object({{"failed", std::to_string(failed.status)},
+                       {"sent", std::to_string(sent.status)},
+                       {"idle", std::to_string(idle.status)}}));
     on.keep_log(key, "mails", read_file(mails));
 }
 
@@ -319,10 +352,15 @@ void append_only_event(stage& on, const drill_options&, const std::string&) {
     as_worker = sqlstate_of(*worker, sql::change_event, {of.id, run});
     on.observe(key, "refusals", object({{"superuser", as_superuser}, {"worker", as_worker}}));
     auto auditor = on.session("auditor");
-    on.observe(key, "replay",
-               auditor->query("select coalesce(jsonb_agg(to_jsonb(r)), '[]') from sor.replay($1::uuid, $2::uuid) r", {of.id, run}).text(0, 0));
+    on.observe(
+        key, "replay",
+        auditor
+            ->query("select coalesce(jsonb_agg(to_jsonb(r)), '[]') from sor.replay($1::uuid, $2::uuid) r", {of.id, run})
+            .text(0, 0));
     on.observe(key, "rebuilt", auditor->query("select sor.rebuild_run($1::uuid, $2::uuid)", {of.id, run}).text(0, 0));
-    on.observe(key, "verified", auditor->query("select to_jsonb(v) from sor.verify_events($1::uuid, $2::uuid) v", {of.id, run}).text(0, 0));
+    on.observe(
+        key, "verified",
+        auditor->query("select to_jsonb(v) from sor.verify_events($1::uuid, $2::uuid) v", {of.id, run}).text(0, 0));
 }
 
 // ----------------------------------------------------------------------------------------------------- 7 identity flip
@@ -331,8 +369,9 @@ void rls_identity_flip(stage& on, const drill_options&, const std::string&) {
     const auto& key = drills[6].key;
     const auto& a = on.first();
     const auto& b = on.second();
-    on.observe(key, "input", object({}, {{"a", object({{"tenant_id", a.id}, {"name", a.name}})},
-                                          {"b", object({{"tenant_id", b.id}, {"name", b.name}})}}));
+    on.observe(key, "input",
+               object({}, {{"a", object({{"tenant_id", a.id}, {"name", a.name}})},
+                           {"b", object({{"tenant_id", b.id}, {"name", b.name}})}}));
     auto auditor = on.session("auditor"); // one session for all three
     for (const auto& [name, of] : {std::pair<const char*, const tenant*>{"a", &a}, {"b", &b}, {"unset", nullptr}}) {
         const db::transaction reading(*auditor);
@@ -355,10 +394,8 @@ void mcp_boundary(stage& on, const drill_options& options, const std::string&) {
         ->wait();
 
     auto path = options.server_log;
-    if (path.empty()) {
-        const auto current = on.admin().query("select coalesce(pg_current_logfile(), '')", {}).text(0, 0);
-        path = current;
-    }
+    if (path.empty())
+        path = on.admin().query(sql::current_log, {}).text(0, 0);
     if (path.empty())
         throw failure(exit_status::usage, "the server's log is not where the server could say", {},
                       "--server-log PATH names the file, as the server's account sees it.");
@@ -372,12 +409,15 @@ void mcp_boundary(stage& on, const drill_options& options, const std::string&) {
     };
     write_file(on.file("drill8.requests"),
                request("1", "tools/list", "") +
-                   request("2", "tools/call", "\"name\": \"read\", \"arguments\": " +
-                                                  object({{"from", "expenses"}}, {{"where", object({{"merchant", marker}})}}) + ", ") +
+                   request("2", "tools/call",
+                           "\"name\": \"read\", \"arguments\": " +
+                               object({{"from", "expenses"}}, {{"where", object({{"merchant", marker}})}}) + ", ") +
                    request("3", "tools/call",
-                           "\"name\": \"drop_table\", \"arguments\": " + object({{"request_id", uuid_v4()}, {"table", "expenses"}}) + ", "));
+                           "\"name\": \"drop_table\", \"arguments\": " +
+                               object({{"request_id", uuid_v4()}, {"table", "expenses"}}) + ", "));
     on.start("drill8.answers", "worker",
-             {"mcp", "--tenant", of.name, "--worker", "drill-client", "--on-behalf-of", of.email}, on.file("drill8.requests"))
+             {"mcp", "--tenant", of.name, "--worker", "drill-client", "--on-behalf-of", of.email},
+             on.file("drill8.requests"))
         ->wait();
     std::string log;
     wait_until("the server's log is written", [&] {
@@ -410,9 +450,9 @@ void forensics(stage& on, const drill_options&, const std::string&) {
 
 void act(int index, stage& on, const drill_options& options, const std::string& without) {
     using action = void (*)(stage&, const drill_options&, const std::string&);
-    constexpr action actions[drill_count] = {migration_review,   run_journal_resume, idempotency_retry,
-                                             concurrency_claim,  outbox_relay_retry, append_only_event,
-                                             rls_identity_flip,  mcp_boundary,       forensics};
+    constexpr action actions[drill_count] = {migration_review,  run_journal_resume, idempotency_retry,
+                                             concurrency_claim, outbox_relay_retry, append_only_event,
+                                             rls_identity_flip, mcp_boundary,       forensics};
     actions[index](on, options, without);
 }
 

@@ -11,8 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <linux/close_range.h>
+#include "migrate/process.hpp"
 #include "stop.hpp"
-#include "uuid.hpp"
 
 namespace sor::drill {
 namespace {
@@ -129,15 +129,21 @@ std::string sqlstate_of(db::connection& connection, const char* sql, const db::s
 // ------------------------------------------------------------------------------------------------------------- logins
 
 logins::logins(db::connection& control) : control_(control), prefix_("sor_drill_" + hex(8) + "_"), password_(hex(32)) {
+    const auto expires = control_.query("select now() + interval '1 hour'", {}).text(0, 0);
     for (const auto& [part, role] : role_of)
-        control_.query(("create role " + name(part) + " login password '" + password_ + "' valid until '" +
-                        control_.query("select now() + interval '1 hour'", {}).text(0, 0) + "' in role " + role)
+        control_.query(("create role " + name(part) + " login password '" + password_ + "' valid until '" + expires +
+                        "' in role " + role)
                            .c_str(),
                        {});
 }
 
+void logins::leave(db::connection& database) const {
+    for (const auto& [part, role] : role_of)
+        database.query(("drop owned by " + name(part)).c_str(), {});
+}
+
 logins::~logins() {
-    for (const auto* part : parts)
+    for (const auto& [part, role] : role_of)
         try {
             control_.query(("drop role if exists " + name(part)).c_str(), {});
         } catch (const failure&) { // it expires within the hour
@@ -156,25 +162,20 @@ scratch::scratch(db::connection& control, const parameters& server, const std::s
             throw;
         // somebody is connected to it
         control_.query(("create database " + name_ + " template template0").c_str(), {});
-        const auto from = conninfo_of(server, {{"dbname", source}, {"password", ""}});
-        const auto to = conninfo_of(server, {{"dbname", name_}, {"password", ""}, {"options", "-c sor.drop_guard=off"}});
-        std::vector<std::string> environment{"PATH=" + std::string(getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin")};
-        if (const auto password = value_of(server, "password"); !password.empty())
-            environment.push_back("PGPASSWORD=" + password);
-        const std::string errors = "/tmp/" + name_ + ".err";
-        const auto end = program({"/bin/sh", "-c",
-                                  "set -e; pg_dump --format=custom --compress=0 --file=/tmp/" + name_ +
-                                      ".dump \"$1\"; pg_restore --exit-on-error --dbname=\"$2\" /tmp/" + name_ + ".dump",
-                                  "sh", from, to},
-                                 environment, {}, "/dev/null", errors)
-                             .wait();
-        const auto said = read_file(errors);
-        unlink(errors.c_str());
-        unlink(("/tmp/" + name_ + ".dump").c_str());
-        if (end.status != 0) {
+        const std::vector<std::pair<std::string, std::string>> secret{{"PGPASSWORD", value_of(server, "password")}};
+        const auto outcome = migrate::run_programs(
+            {{{"pg_dump", "--format=custom", "--compress=0",
+               "--dbname=" + conninfo_of(server, {{"dbname", source}, {"password", ""}})},
+              secret},
+             {{"pg_restore", "--exit-on-error",
+               "--dbname=" +
+                   conninfo_of(server, {{"dbname", name_}, {"password", ""}, {"options", "-c sor.drop_guard=off"}})},
+              secret}});
+        if (!outcome.succeeded) {
             control_.query(("drop database if exists " + name_ + " with (force)").c_str(), {});
             throw failure(exit_status::unavailable, "the scratch database could not be made by pg_dump and pg_restore",
-                          said, "Run the drills while nobody is connected to the demo: then it is copied whole.");
+                          outcome.errors,
+                          "Run the drills while nobody is connected to the demo: then it is copied whole.");
         }
     }
 }
@@ -311,11 +312,13 @@ std::vector<std::string> stage::environment() const {
     return result;
 }
 
-std::unique_ptr<program> stage::start(const std::string& name, const std::string& part, std::vector<std::string> arguments,
-                                      const std::string& in, const std::vector<std::string>& more) {
+std::unique_ptr<program> stage::start(const std::string& name, const std::string& part,
+                                      std::vector<std::string> arguments, const std::string& in,
+                                      const std::vector<std::string>& more) {
     arguments.insert(arguments.begin(), own_path());
     arguments.push_back("--dbname");
-    arguments.push_back(conninfo_of(server_, {{"dbname", database_}, {"user", who_.name(part)}, {"password", ""}, {"options", ""}}));
+    arguments.push_back(
+        conninfo_of(server_, {{"dbname", database_}, {"user", who_.name(part)}, {"password", ""}, {"options", ""}}));
     auto variables = environment();
     variables.push_back("PGPASSWORD=" + who_.password());
     variables.insert(variables.end(), more.begin(), more.end());

@@ -19,7 +19,8 @@ using parameters = std::vector<std::pair<std::string, std::string>>;
 parameters connection_parameters(const std::string& conninfo);
 std::string conninfo_of(parameters all, const parameters& different);
 
-// Polls until it answers true. Throws failure (unavailable) when that takes longer than a minute, or a stop is requested.
+// Polls until it answers true. Throws failure (unavailable) when that takes longer than a minute, or a stop is
+// requested.
 void wait_until(const std::string& what, const std::function<bool()>& reached);
 
 // One login for each part, with a random password; gone with this object. They expire, should that never come.
@@ -31,7 +32,8 @@ public:
     ~logins();
     std::string name(const std::string& part) const { return prefix_ + part; }
     const std::string& password() const { return password_; }
-    static constexpr const char* parts[] = {"worker", "backend", "rival", "relay", "auditor", "proposer", "approver"};
+    // Takes back what they were granted in that database.
+    void leave(db::connection& database) const;
 
 private:
     db::connection& control_;
@@ -66,8 +68,8 @@ struct program_end {
 class program {
 public:
     // Standard input from a file (empty: nothing), output and errors into files.
-    program(const std::vector<std::string>& arguments, const std::vector<std::string>& environment, const std::string& in,
-            const std::string& out, const std::string& errors);
+    program(const std::vector<std::string>& arguments, const std::vector<std::string>& environment,
+            const std::string& in, const std::string& out, const std::string& errors);
     program(const program&) = delete;
     program& operator=(const program&) = delete;
     ~program();

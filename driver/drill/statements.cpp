@@ -247,7 +247,7 @@ from f, lateral (select case
     when failed = 0 or reported is distinct from failed then format('the call that failed left %s rows in the journal and %s in the report', failed, reported)
     when s ->> 'failure_point' !~ 'write' then 'the failure point does not name the call that failed: ' || (s ->> 'failure_point')
     when s ->> 'cause_and_next_action' !~ '23514|expenses_amount_check' then 'the cause is not named: ' || (s ->> 'cause_and_next_action')
-    when s ->> 'cause_and_next_action' !~* 'same request ids|completed is not repeated' then 'the next action is no retry that repeats nothing: ' || (s ->> 'cause_and_next_action')
+    when s ->> 'cause_and_next_action' !~* 'same request ids' then 'no retry with the same request ids is recommended: ' || (s ->> 'cause_and_next_action')
 end) why(reason))"},
 }};
 
@@ -263,7 +263,8 @@ constexpr const char* no_guard_trigger[] = {
     "and not tgisinternal and tgfoid = 'sor.refuse_change()'::regprocedure loop "
     "execute format('drop trigger %I on sor.agent_events', t); end loop; end $$"};
 constexpr const char* no_policy[] = {
-    "do $$ declare p name; begin for p in select polname from pg_policy where polrelid = 'reconciler.expenses'::regclass "
+    "do $$ declare p name; begin for p in select polname from pg_policy where polrelid = "
+    "'reconciler.expenses'::regclass "
     "loop execute format('drop policy %I on reconciler.expenses', p); end loop; end $$",
     "create policy everybody on reconciler.expenses using (true) with check (true)"};
 // Functions that take the place of the extension's become part of it, so that a dump leaves them out as it does those.
@@ -271,7 +272,8 @@ constexpr const char* no_fencing[] = {
     "alter function sor.complete(uuid, text, text, bigint, jsonb) rename to complete_that_compares",
     "create function drill.token_of(tenant uuid, name text, item text) returns bigint language sql security definer as "
     "'select r.claim_token from sor.ready r where (r.tenant_id, r.queue, r.item_id) = ($1, $2, $3)'",
-    "create function sor.complete(tenant_id uuid, queue text, item_id text, claim_token bigint, result jsonb default null) "
+    "create function sor.complete(tenant_id uuid, queue text, item_id text, claim_token bigint, result jsonb default "
+    "null) "
     "returns void language plpgsql as 'begin perform sor.complete_that_compares($1, $2, $3, "
     "coalesce(drill.token_of($1, $2, $3), $4), $5); end'",
     "alter extension sor add function sor.complete(uuid, text, text, bigint, jsonb)",
@@ -301,12 +303,14 @@ constexpr const char* no_journal_write[] = {
     "create function drill.forget_end() returns trigger language plpgsql as "
     "'begin new.status := ''running''; new.finished_at := null; return new; end'",
     "grant usage on schema drill to sor_engine",
-    "create trigger forget_end before update on sor.turns for each row execute function drill.forget_end()"};
+    "create trigger forget_end before update on sor.turns for each row when (new.status = 'succeeded') execute "
+    "function drill.forget_end()"};
 constexpr const char* no_failure_record[] = {
     "create function drill.call_it_success() returns trigger language plpgsql as "
     "'begin new.status := ''succeeded''; new.error := null; return new; end'",
     "grant usage on schema drill to sor_engine",
-    "create trigger call_it_success before insert or update on sor.tool_calls for each row when (new.status = 'failed') "
+    "create trigger call_it_success before insert or update on sor.tool_calls for each row when (new.status = "
+    "'failed') "
     "execute function drill.call_it_success()"};
 
 constexpr sabotage_text all_sabotages[] = {
@@ -316,20 +320,26 @@ constexpr sabotage_text all_sabotages[] = {
     {"unique-key", 2, "the key of expenses holds the merchant's spelling, not the purchase alone",
      "alter table reconciler.expenses add primary key (tenant_id, transaction_id), and register it with that key",
      no_unique_key},
-    {"idempotency-key", 2, "the retry mints a new request id", "mint request_id once per logical call and reuse it in each retry",
+    {"idempotency-key",
+     2,
+     "the retry mints a new request id",
+     "mint request_id once per logical call and reuse it in each retry",
      {}},
     {"fencing-check", 3, "sor.complete does not compare the claim's token",
      "compare claim_token under the item's lock, as the extension's sor.complete does", no_fencing},
-    {"skip-locked", 3, "the claim waits for the lock of another worker", "select … for update skip locked, as the extension's sor.claim does",
-     no_skip_locked},
-    {"outbox-transaction", 4, "the message is queued in a transaction of its own",
-     "call sor.enqueue in the transaction that writes the domain row", {}},
+    {"skip-locked", 3, "the claim waits for the lock of another worker",
+     "select … for update skip locked, as the extension's sor.claim does", no_skip_locked},
+    {"outbox-transaction",
+     4,
+     "the message is queued in a transaction of its own",
+     "call sor.enqueue in the transaction that writes the domain row",
+     {}},
     {"dedup-key", 4, "each attempt to queue a message makes a dedup key of its own",
      "derive dedup_key from the event, not from the attempt: drop trigger new_dedup_key on sor.outbox", no_dedup_key},
-    {"guard-trigger", 5, "agent_events has no append-only trigger", "select sor.protect_append_only('sor.agent_events')",
-     no_guard_trigger},
-    {"policy", 6, "the policy of expenses lets everybody see everything", "select sor.protect_tenant('reconciler.expenses')",
-     no_policy},
+    {"guard-trigger", 5, "agent_events has no append-only trigger",
+     "select sor.protect_append_only('sor.agent_events')", no_guard_trigger},
+    {"policy", 6, "the policy of expenses lets everybody see everything",
+     "select sor.protect_tenant('reconciler.expenses')", no_policy},
     {"allow-list", 7, "drop_table is on the allow-list", "select sor.unregister_tool('drop_table')", no_allow_list},
     {"failure-record", 8, "calls that failed are journaled as succeeded",
      "let the journal keep status and error: drop trigger call_it_success on sor.tool_calls", no_failure_record},
@@ -337,7 +347,8 @@ constexpr sabotage_text all_sabotages[] = {
 
 constexpr const char* schema_of_evidence[] = {
     "create schema drill",
-    "create table drill.observations (id bigint generated always as identity primary key, drill text not null, name text not null, "
+    "create table drill.observations (id bigint generated always as identity primary key, drill text not null, name "
+    "text not null, "
     "value jsonb, at timestamptz not null default clock_timestamp())",
     "create table drill.logs (drill text not null, name text not null, line_no bigint not null, line text not null)",
     "create function drill.seen(drill text, name text) returns jsonb stable language sql as "
@@ -352,37 +363,44 @@ const std::span<const sabotage_text> sabotages(all_sabotages);
 namespace sql {
 const std::span<const char* const> evidence_schema(schema_of_evidence);
 const char* const observe = "insert into drill.observations (drill, name, value) values ($1, $2, $3::jsonb)";
-const char* const keep_log =
-    "insert into drill.logs select $1, $2, n, line from regexp_split_to_table($3, E'\\n') with ordinality x(line, n) where line <> ''";
+const char* const keep_log = "insert into drill.logs select $1, $2, n, line from regexp_split_to_table($3, E'\\n') "
+                             "with ordinality x(line, n) where line <> ''";
 const char* const tenants =
-    "select distinct on (t.name) t.tenant_id, t.name, u.id, u.email from sor.tenants t join sor.users u using (tenant_id) "
+    "select distinct on (t.name) t.tenant_id, t.name, u.id, u.email from sor.tenants t join sor.users u using "
+    "(tenant_id) "
     "join sor.user_roles r on (r.tenant_id, r.user_id) = (u.tenant_id, u.id) where r.role = 'member' "
     "and exists (select from reconciler.expenses e where e.tenant_id = t.tenant_id) order by t.name, u.email limit 2";
 const char* const owner = "select relowner::regrole::text from pg_class where oid = 'reconciler.expenses'::regclass";
 const char* const columns =
-    "select jsonb_object_agg(format('%s.%s.%s', n.nspname, c.relname, a.attname), format_type(a.atttypid, a.atttypmod) || "
+    "select jsonb_object_agg(format('%s.%s.%s', n.nspname, c.relname, a.attname), format_type(a.atttypid, a.atttypmod) "
+    "|| "
     "case when a.attnotnull then ' not null' else '' end) from pg_attribute a join pg_class c on c.oid = a.attrelid "
-    "join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r', 'p') and a.attnum > 0 and not a.attisdropped "
+    "join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r', 'p') and a.attnum > 0 and not "
+    "a.attisdropped "
     "and n.nspname <> all ('{pg_catalog,information_schema,pg_toast,sor,drill}')";
 const char* const drop_expenses = "drop table reconciler.expenses";
 const char* const expenses_of = "select count(*) from reconciler.expenses where tenant_id = $1::uuid";
 const char* const crash =
-    "select jsonb_build_object('at', clock_timestamp(), 'run_id', r.id, 'status', r.status, 'finished_at', r.finished_at, 'turns', "
-    "(select jsonb_agg(jsonb_build_object('turn_no', t.turn_no, 'status', t.status, 'started_at', t.started_at, 'finished_at', t.finished_at) "
+    "select jsonb_build_object('at', clock_timestamp(), 'run_id', r.id, 'status', r.status, 'finished_at', "
+    "r.finished_at, 'turns', "
+    "(select jsonb_agg(jsonb_build_object('turn_no', t.turn_no, 'status', t.status, 'started_at', t.started_at, "
+    "'finished_at', t.finished_at) "
     "order by t.turn_no) from sor.turns t where (t.tenant_id, t.run_id) = (r.tenant_id, r.id))), r.id "
     "from sor.runs r where r.tenant_id = $1::uuid and r.worker = $2 order by r.started_at desc limit 1";
-const char* const lease_over =
-    "select lease_until is null or lease_until < clock_timestamp() from sor.runs where (tenant_id, id) = ($1::uuid, $2::uuid)";
-const char* const new_items =
-    "select jsonb_agg(id order by id) from reconciler.pending_transactions where tenant_id = $1::uuid and statement = $2";
-const char* const due_now = "update sor.ready set available_at = clock_timestamp() where queue = 'outbox' and item_id = $1";
+const char* const lease_over = "select lease_until is null or lease_until < clock_timestamp() from sor.runs where "
+                               "(tenant_id, id) = ($1::uuid, $2::uuid)";
+const char* const new_items = "select jsonb_agg(id order by id) from reconciler.pending_transactions where tenant_id = "
+                              "$1::uuid and statement = $2";
+const char* const due_now =
+    "update sor.ready set available_at = clock_timestamp() where queue = 'outbox' and item_id = $1";
 const char* const finished_run =
     "select id from sor.runs where tenant_id = $1::uuid and status = 'succeeded' order by started_at, id limit 1";
 const char* const change_event =
     "update sor.agent_events set payload = '{}' where tenant_id = $1::uuid and run_id = $2::uuid and seq = 1";
-const char* const visible =
-    "select jsonb_build_object('all', count(*), 'own', count(*) filter (where tenant_id = $1::uuid)) from reconciler.expenses";
+const char* const visible = "select jsonb_build_object('all', count(*), 'own', count(*) filter (where tenant_id = "
+                            "$1::uuid)) from reconciler.expenses";
 const char* const error_of = "select $1::jsonb -> 'error'";
+const char* const current_log = "select coalesce(pg_current_logfile(), '')";
 const char* const log_position = "select (pg_stat_file($1)).size";
 const char* const log_since = "select convert_from(pg_read_binary_file($1, $2::bigint, 1 << 26), 'UTF8')";
 } // namespace sql

@@ -4,8 +4,8 @@
 #include <string_view>
 
 // The SQL of the drills that is no call of a function of sor: what judges the rows, what takes a discipline away, and
-// what only a superuser of the scratch database does. Everything here runs on the scratch database alone, but for
-// CREATE and DROP DATABASE and ROLE.
+// what a superuser looks at. All of it runs on scratch databases alone. That these and the logins of the drills are
+// made, granted what they need and dropped is in stage.cpp.
 namespace sor::drill {
 
 constexpr int drill_count = 9;
@@ -20,8 +20,8 @@ extern const std::array<drill_text, drill_count> drills;
 
 struct sabotage_text {
     const char* name;
-    int drill;           // index of the one that must say no
-    const char* removes; // which discipline
+    int drill;            // index of the one that must say no
+    const char* removes;  // which discipline
     const char* unblocks; // the smallest change
     // On the scratch database, one statement each; where there is none the drill itself does without the discipline.
     std::span<const char* const> statements;
@@ -45,6 +45,7 @@ extern const char* const finished_run;  // $1 tenant
 extern const char* const change_event;  // $1 tenant, $2 run
 extern const char* const visible;       // $1 tenant
 extern const char* const error_of;      // $1 answer of the gateway
+extern const char* const current_log;   // empty: the server does not name it
 extern const char* const log_position;  // $1 path
 extern const char* const log_since;     // $1 path, $2 position
 } // namespace sql
