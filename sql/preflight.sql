@@ -65,7 +65,16 @@ select status, dedup_key from sor.find_messages(:a, 'dead') union all select sta
 select * from sor.find_messages(:a, 'lost');
 select * from sor.find_messages(:a, max => 0);
 select * from sor.find_messages(:b);
+-- the decision of a drill is an operator's, and an event of the system's stream
+select sor.record_drill('{}');
+set role preflight_operator;
+select sor.record_drill('[]');
 \set VERBOSITY default
+begin;
+select sor.record_drill('{"bundle": {}}') > 0 as recorded;
+reset role;
+select tenant_id, event_type, actor_kind, actor, payload from sor.agent_events where event_type = 'drill.decided';
+rollback;
 reset role;
 drop owned by preflight_auditor, preflight_operator, preflight_worker;
 drop role preflight_auditor, preflight_operator, preflight_worker;
