@@ -56,6 +56,8 @@ finding run_drill(stage& on, int index, const drill_options& options, const std:
             throw;
         trouble = error.message() + (error.detail().empty() ? "" : ": " + error.detail());
     }
+    while (trouble.ends_with('.'))
+        trouble.pop_back();
     auto found = judge(on, index);
     if (!trouble.empty())
         found = {
@@ -63,6 +65,18 @@ finding run_drill(stage& on, int index, const drill_options& options, const std:
             {},
             one_line("the drill could not be done: " + trouble + (found.reason.empty() ? "" : "; " + found.reason))};
     return found;
+}
+
+// Makes the folder; what an earlier round left in it goes, for logs are read as evidence. One that holds something else
+// is not touched.
+void prepare(const std::string& folder) {
+    namespace fs = std::filesystem;
+    if (fs::exists(folder) && !fs::is_empty(folder) && !fs::exists(folder + "/rows.dump"))
+        throw failure(exit_status::usage, "the folder \"" + folder + "\" holds something else than evidence", {},
+                      "--out names a folder that is empty, new, or holds the evidence of an earlier drill.");
+    for (const auto* own : {"logs", "broken", "evidence.json", "evidence.md", "queries.sql", "rows.dump"})
+        fs::remove_all(folder + "/" + own);
+    fs::create_directories(folder + "/logs");
 }
 
 class rehearsal {
@@ -74,7 +88,7 @@ public:
 
     // One round on a fresh copy, under what `sabotage` takes away; the drill `only`, or all.
     round run(const sabotage_text* sabotage, const std::string& folder, std::optional<int> only = std::nullopt) {
-        std::filesystem::create_directories(folder + "/logs");
+        prepare(folder);
         const scratch copy(control_, live_, base_.name(), who_.name(std::to_string(++copies_)));
         stage on(control_, live_, who_, copy.name(), folder);
         if (sabotage)

@@ -91,7 +91,10 @@ for my $kept ($out, "$out/broken")
 	$node->safe_psql('postgres', 'DROP DATABASE recomputed');
 }
 
-# Each discipline taken away ------------------------------------------------------------------------------------------
+# Each discipline taken away, where the change of drill 1 is there already, as it is after the demo ------------------------
+$world->sql("SET sor.drop_guard = off; SELECT sor.propose_migration('0001', 'notes', 'ALTER TABLE reconciler.expenses ADD COLUMN notes text',
+	'ALTER TABLE reconciler.expenses DROP COLUMN notes'); SELECT sor.apply_migration('0001')");
+$before = everything();
 $since = time;
 my $all = $world->sor([ @base, '--out', "$out.all", '--sabotage', 'all', '--verbose' ]);
 note(sprintf '%.1f s', time - $since);
@@ -113,6 +116,14 @@ for my $name (sort keys %drill_of)
 is($world->sql("SELECT count(*) FROM sor.agent_events WHERE event_type = 'drill.decided'"), '1', 'a sabotaged copy decides nothing');
 is(everything(), $before, 'and changes no live row');
 is(leftovers(), '', 'nothing is left of it');
+
+# The folder -----------------------------------------------------------------------------------------------------------
+my $again = $world->sor([ @base, '--out', $out, '--sabotage', 'policy' ]);
+is($again->{rc}, 1, 'a blocked release is exit code 1') or diag($again->{err});
+is(join(' ', grep { decode_json(slurp("$out/evidence.json"))->{$_} ne 'pass' } @keys), 'rls_identity_flip_test', 'nothing of the evidence that was there counts again');
+my $theirs = $world->sor([ @base, '--out', $world->home ]);
+is($theirs->{rc}, 64, 'a folder that holds something else is refused') or diag($theirs->{out});
+ok(-e $world->home . '/settings.toml', 'and not touched');
 
 # What it is not for --------------------------------------------------------------------------------------------------
 my $unknown = $world->sor([ @base, '--out', "$out.no", '--sabotage', 'nothing' ]);

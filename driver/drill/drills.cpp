@@ -94,6 +94,10 @@ void migration_review(stage& on, const drill_options&, const std::string& withou
             return object({{"fingerprint", superuser->query("select sor.schema_fingerprint()", {}).text(0, 0)}},
                           {{"columns", superuser->query(sql::columns, {}).text(0, 0)}});
         };
+        // The demo has made this change already: here it is taken back first, by the demo's own downgrade.
+        if (superuser->query("select from sor.migration_status() where version = $1 and state = 'applied'", {version})
+                .rows() > 0)
+            superuser->query("select * from sor.rollback_migration($1)", {version});
         proposer->query("select sor.propose_migration($1, 'expenses have notes', $2, $3)", {version, up, down});
         const auto review =
             approver->query("select coalesce(jsonb_agg(r), '[]') from sor.review_migration($1, $2) r", {up, down});
