@@ -117,10 +117,13 @@ is($world->sql("SELECT count(*) FROM sor.agent_events WHERE event_type = 'drill.
 is(everything(), $before, 'and changes no live row');
 is(leftovers(), '', 'nothing is left of it');
 
-# The folder -----------------------------------------------------------------------------------------------------------
+# The folder, and a database that somebody is connected to: it is copied by a dump -----------------------------------------
+my $other = $world->session('operator');
+$other->query('SELECT 1');
 my $again = $world->sor([ @base, '--out', $out, '--sabotage', 'policy' ]);
 is($again->{rc}, 1, 'a blocked release is exit code 1') or diag($again->{err});
 is(join(' ', grep { decode_json(slurp("$out/evidence.json"))->{$_} ne 'pass' } @keys), 'rls_identity_flip_test', 'nothing of the evidence that was there counts again');
+$other->quit;
 my $theirs = $world->sor([ @base, '--out', $world->home ]);
 is($theirs->{rc}, 64, 'a folder that holds something else is refused') or diag($theirs->{out});
 ok(-e $world->home . '/settings.toml', 'and not touched');
