@@ -2,7 +2,7 @@
 -- running SQL, and what stays possible, is in t/28_guard.t.
 set client_min_messages = warning;
 -- in a database of its own: its migrations stay, and it changes what is guarded
-select current_database() as here \gset
+select current_database() as here, current_user as superuser \gset
 drop database if exists sor_guard;
 create database sor_guard;
 \c sor_guard
@@ -141,7 +141,134 @@ drop index concurrently guarded.orders_once\g
 drop index concurrently guarded.orders_once;
 select sor.unlock_migrations();
 
+-- A name without a schema means in a downgrade, and in a later step, what it meant in the upgrade -------------------------
+reset session authorization;
+create schema elsewhere authorization guard_owner;
+grant create on schema public to guard_owner;
+set session authorization guard_owner;
+create table elsewhere.gadgets (tenant_id uuid, id int);
+create table elsewhere.staged (tenant_id uuid, id int, note text);
+select sor.protect_tenant('elsewhere.gadgets'), sor.protect_tenant('elsewhere.staged') \g /dev/null
+set session authorization guard_author;
+select guarded.propose('0004.2', 'create table gadgets (id int)', 'drop table gadgets');
+select guarded.propose('0004.3', 'create table staged (id int, note text); create index concurrently staged_id on staged (id); alter table staged drop column note', '');
+set session authorization guard_approver;
+select guarded.outcome($$select sor.approve_migration('0004.2')$$), guarded.outcome($$select sor.approve_migration('0004.3')$$);
+reset session authorization;
+\connect - guard_owner
+select command from sor.apply_migration('0004.2');
+select sor.lock_migrations();
+select command from sor.run_migration_step('0004.3', 'up', 1);
+select statement from sor.begin_migration_step('0004.3', 'up', 2) \g /dev/null
+create index concurrently staged_id on staged (id)\g
+select sor.finish_migration_step('0004.3', 'up', 2);
+select sor.unlock_migrations();
+alter role guard_owner set search_path = elsewhere, public;
+\connect - guard_owner
+select sor.lock_migrations();
+select guarded.outcome($$select sor.run_migration_step('0004.3', 'up', 3)$$);
+select sor.unlock_migrations();
+alter role guard_owner reset search_path;
+\connect - guard_owner
+select sor.lock_migrations();
+select command from sor.run_migration_step('0004.3', 'up', 3);
+select sor.unlock_migrations();
+-- one that is gone gives way to none behind it
+alter table public.gadgets rename to no_more;
+alter role guard_owner set search_path = public, elsewhere;
+\connect - guard_owner
+select guarded.outcome($$select sor.rollback_migration('0004.2', true)$$);
+alter table public.no_more rename to gadgets;
+select command from sor.rollback_migration('0004.2', true);
+select to_regclass('elsewhere.gadgets') is not null as kept, to_regclass('public.gadgets') as dropped;
+alter role guard_owner reset search_path;
+
+-- What CASCADE would take from tables that were there before ---------------------------------------------------------------
+\connect - guard_author
+select guarded.propose('0004.4', 'create domain guarded.word as text; create schema made; create type made.kind as enum (); create table made.things (tenant_id uuid, kind made.kind); select sor.protect_tenant(''made.things'')', 'drop domain guarded.word cascade; drop schema made cascade');
+\connect - guard_approver
+select guarded.outcome($$select sor.approve_migration('0004.4')$$);
+\connect - :superuser
+grant create on database sor_guard to guard_owner;
+\connect - guard_owner
+set client_min_messages = warning;
+select command from sor.apply_migration('0004.4');
+begin;
+alter table elsewhere.staged alter note type guarded.word;
+select guarded.outcome($$select sor.rollback_migration('0004.4')$$);
+rollback;
+select command from sor.rollback_migration('0004.4');
+
+-- What is no command: isolation by another column, and another place behind a partition -----------------------------------
+create table elsewhere.two (tenant_id uuid, other uuid);
+create table elsewhere.spread (tenant_id uuid, id int) partition by list (id);
+select sor.protect_tenant('elsewhere.two'), sor.protect_tenant('elsewhere.two'), sor.protect_tenant('elsewhere.spread') \g /dev/null
+select guarded.outcome($$select sor.protect_tenant('elsewhere.two', 'other')$$);
+create table elsewhere.spread_2 partition of elsewhere.spread for values in (2);
+\connect - :superuser
+set client_min_messages = warning;
+create foreign data wrapper guard_wrapper;
+create server guard_server foreign data wrapper guard_wrapper;
+grant usage on foreign server guard_server to guard_owner;
+\connect - guard_owner
+create foreign table elsewhere.far partition of elsewhere.spread for values in (1) server guard_server options (place 'here');
+alter foreign table elsewhere.far options (set place 'nowhere');
+
+-- a text that is let through is the migration's where its names are
+\connect - guard_author
+select guarded.propose('0004.5', 'create table spread (id int) partition by list (id); create table spread_2 partition of spread for values in (2); alter table spread detach partition spread_2 concurrently', '');
+\connect - guard_approver
+select guarded.outcome($$select sor.approve_migration('0004.5', '{"branch": "copy", "backup": "2026-11-20", "reason": "apart"}')$$);
+\connect - guard_owner
+select sor.lock_migrations();
+select command from sor.run_migration_step('0004.5', 'up', 1);
+select statement from sor.begin_migration_step('0004.5', 'up', 2) \g /dev/null
+set search_path = elsewhere;
+alter table spread detach partition spread_2 concurrently\g
+reset search_path;
+alter table spread detach partition spread_2 concurrently\g
+select sor.finish_migration_step('0004.5', 'up', 2);
+select sor.unlock_migrations();
+
+-- an override is for the table that was approved, and a header's role changes no name
+create table public.lists (id int, note text);
+create table elsewhere.lists (tenant_id uuid, note text);
+create table public.words (note varchar(10));
+select sor.protect_tenant('elsewhere.lists') \g /dev/null
+\connect - :superuser
+create role guard_maker;
+create schema guard_maker authorization guard_maker;
+set role guard_maker;
+create table guard_maker.words (note text);
+reset role;
+alter table public.words owner to guard_maker;
+grant guard_maker to guard_owner;
+alter role guard_author set search_path = public, elsewhere;
+alter role guard_approver set search_path = public, elsewhere;
+\connect - guard_author
+select guarded.propose('0004.6', 'alter table lists drop column note', 'alter table lists add column note text');
+select guarded.propose('0004.7', e'-- sor: role guard_maker\nalter table words alter note type varchar(20)', '');
+\connect - guard_approver
+select guarded.outcome($$select sor.approve_migration('0004.6', '{"branch": "copy", "backup": "2026-11-20", "reason": "apart"}')$$), guarded.outcome($$select sor.approve_migration('0004.7')$$);
+\connect - guard_owner
+alter role guard_owner set search_path = elsewhere, public;
+\connect - guard_owner
+select guarded.outcome($$select sor.apply_migration('0004.6', true)$$);
+alter role guard_owner set search_path = public, elsewhere;
+\connect - guard_owner
+begin;
+alter table public.lists rename to no_lists;
+select guarded.outcome($$select sor.apply_migration('0004.6', true)$$);
+rollback;
+select command from sor.apply_migration('0004.6', true);
+alter role guard_owner reset search_path;
+select command from sor.apply_migration('0004.7', true);
+select attrelid::regclass, format_type(atttypid, atttypmod) from pg_attribute where attrelid in ('public.words'::regclass, 'guard_maker.words'::regclass) and attname = 'note' order by 1::text;
+
 -- sor's own tables are beyond any migration
+\connect - :superuser
+set client_min_messages = warning;
+\pset format unaligned
 set session authorization guard_author;
 select guarded.propose('0005', 'alter table sor.tenants disable row level security', '');
 set session authorization guard_approver;
@@ -178,8 +305,9 @@ rollback to s;
 drop table guarded.jobs, guarded.orders;
 commit;
 select payload - 'login' from sor.agent_events where event_type = 'migration.guard_bypassed' order by id desc limit 1;
-drop schema guarded cascade;
-drop owned by guard_author, guard_approver, guard_owner;
+drop foreign data wrapper guard_wrapper cascade;
+drop schema guarded, elsewhere, guard_maker cascade;
+drop owned by guard_author, guard_approver, guard_owner, guard_maker;
 \c :here
 drop database sor_guard;
-drop role guard_author, guard_approver, guard_owner;
+drop role guard_author, guard_approver, guard_owner, guard_maker;

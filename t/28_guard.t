@@ -94,6 +94,11 @@ my @attempts = map { ref ? $_ : [$_] } (
 	[ 'ALTER TABLE shop.expenses ALTER tenant_id DROP NOT NULL', 'a primary key' ], 'ALTER TABLE shop.log ALTER tenant_id DROP NOT NULL', 'ALTER TABLE shop.expenses ALTER tenant_id DROP DEFAULT',
 	"ALTER TABLE shop.expenses ALTER COLUMN tenant_id SET DEFAULT '00000000-0000-7000-8000-000000000001'", [ 'ALTER TABLE shop.expenses ALTER tenant_id TYPE text', 'a policy' ],
 	'ALTER TABLE shop.expenses ALTER line DROP IDENTITY',
+	# a table of a type, a column of a parent's, a cast of one's own, deeds that a foreign key does past row security
+	'ALTER TYPE shop.shape ALTER ATTRIBUTE amount TYPE numeric(10, 0) CASCADE', 'ALTER TYPE shop.shape RENAME ATTRIBUTE note TO remark CASCADE', 'ALTER TYPE shop.shape DROP ATTRIBUTE note CASCADE',
+	'ALTER TABLE shop.base ALTER tenant_id DROP NOT NULL', "ALTER TABLE shop.base ALTER tenant_id SET DEFAULT '00000000-0000-7000-8000-000000000001'", 'ALTER TABLE shop.base ALTER tenant_id DROP DEFAULT',
+	'ALTER TABLE shop.expenses ALTER m TYPE text', 'ALTER TABLE shop.expenses ALTER m TYPE text USING m::text',
+	'ALTER TABLE shop.expenses ADD FOREIGN KEY (id) REFERENCES shop.reference ON DELETE CASCADE', 'ALTER TABLE shop.expenses ADD COLUMN other int DEFAULT 1 REFERENCES shop.reference ON UPDATE SET NULL',
 	'CREATE RULE nothing AS ON INSERT TO shop.expenses DO INSTEAD NOTHING', 'CREATE OR REPLACE RULE kept AS ON DELETE TO shop.parted DO INSTEAD SELECT 1',
 	'ALTER TABLE shop.expenses SET UNLOGGED',
 	[ 'DROP EXTENSION sor', 'its owner' ], [ 'DROP EXTENSION sor CASCADE', 'its owner' ], [ 'DROP EXTENSION IF EXISTS plpgsql_not, sor CASCADE', 'its owner' ], [ 'DROP SCHEMA sor CASCADE', 'its owner' ], [ 'DROP TABLE sor.agent_events', 'its owner' ],
@@ -158,7 +163,7 @@ my @harmless = (
 	'BEGIN; CREATE TEMP TABLE gone (id serial PRIMARY KEY) ON COMMIT DROP; COMMIT', 'CREATE TEMP TABLE kept_until_end (id int); DISCARD TEMP',
 	'BEGIN; CREATE TEMP VIEW v AS SELECT 1; CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql RETURN 1; DROP FUNCTION pg_temp.f(); DROP VIEW v; COMMIT',
 	# additions
-	'ALTER TABLE shop.expenses ADD COLUMN added text, ADD COLUMN numbered int DEFAULT 7', "ALTER TABLE shop.expenses ADD CONSTRAINT positive CHECK (id > 0) NOT VALID; ALTER TABLE shop.expenses VALIDATE CONSTRAINT positive",
+	'ALTER TABLE shop.expenses ADD COLUMN added text, ADD COLUMN numbered int DEFAULT 7', 'ALTER TABLE shop.expenses ADD COLUMN other int REFERENCES shop.reference', 'ALTER TABLE shop.base ALTER id SET DEFAULT 7', 'ALTER TYPE shop.shape ADD ATTRIBUTE more int CASCADE', "ALTER TABLE shop.expenses ADD CONSTRAINT positive CHECK (id > 0) NOT VALID; ALTER TABLE shop.expenses VALIDATE CONSTRAINT positive",
 	'ALTER TABLE shop.expenses ALTER code TYPE varchar(30)', 'ALTER TABLE shop.expenses ALTER code TYPE text, ALTER id TYPE bigint', 'ALTER TABLE shop.expenses ALTER amount TYPE numeric(12, 2) USING amount',
 	"ALTER TABLE shop.expenses ALTER note SET DEFAULT 'none', ALTER note SET NOT NULL", 'ALTER TABLE shop.expenses ALTER note DROP NOT NULL, ALTER note DROP DEFAULT',
 	'ALTER TABLE shop.expenses ALTER note SET STATISTICS 500, SET (fillfactor = 90), CLUSTER ON expenses_note, REPLICA IDENTITY FULL', 'ALTER TABLE shop.expenses SET TABLESPACE pg_default', 'ALTER TABLE ALL IN TABLESPACE pg_default OWNED BY owner SET TABLESPACE pg_default',

@@ -188,7 +188,11 @@ void drop_database(Oid database) {
 // The depth of the ALTER TABLE that runs now; -1: none.
 int alter_table_depth = -1;
 
+// Whether the command that runs now has dropped anything.
+bool drops_seen = false;
+
 void see_command(const Node* command) {
+    drops_seen = false;
     const int depth = bridge::utility_depth();
     if (IsA(command, AlterTableStmt))
         alter_table_depth = depth;
@@ -208,6 +212,10 @@ void drop_object(Oid catalog, Oid object, int part, int flags) {
         return;
     if (!within_command())
         return;
+    // Now the command has its locks: what was protected while it waited for them is so.
+    if (!drops_seen)
+        begin_command();
+    drops_seen = true;
     ObjectAddress address;
     ObjectAddressSubSet(address, catalog, object, part);
     const verdict v = of_object(address);
@@ -220,8 +228,8 @@ void drop_object(Oid catalog, Oid object, int part, int flags) {
         refuse(v, psprintf("dropping %s", describe(address)));
 }
 
-// A parallel pg_restore truncates each table that it has just made before it fills it. Never waits: the command has looked
-// a name up without a lock, and a wait would let that name come to mean another table unnoticed.
+// A parallel pg_restore truncates each table that it has just made before it fills it. Never waits: the command has
+// looked a name up without a lock, and a wait would let that name come to mean another table unnoticed.
 bool is_empty(Oid relation) {
     if (get_rel_relkind(relation) != RELKIND_RELATION || !ConditionalLockRelationOid(relation, AccessShareLock))
         return false;
@@ -330,22 +338,25 @@ bool forced() {
     return !drop_guard && session_is_superuser();
 }
 
-void refuse(const verdict& v, const char* action, const char* because) {
+void refuse(const verdict& v, const char* action, const char* because, bool beyond_review) {
     if (forced()) {
         note(action);
         return;
     }
     const bool own = v.kind == verdict::of::sor;
     const auto permission = migrations::current_permission();
-    if (!own && permission != migrations::permission::none)
+    if (!own && (permission == migrations::permission::overridden ||
+                 (permission == migrations::permission::reviewed && !beyond_review)))
         return;
     const char* version = migrations::current_version();
     const char* hint =
         own ? "A superuser can force it in a session with sor.drop_guard = off; that is recorded."
         : version != nullptr
-            ? psprintf("Migration %s hides it in another statement. Write it out, or have the migration approved with "
-                       "an override that names the branch and the backup.",
-                       version)
+            ? psprintf(
+                  "Migration %s does not say so itself: it is hidden in another statement, goes along by CASCADE, or "
+                  "lacks its schema. Write it out, or have the migration approved with an override that names the "
+                  "branch and the backup.",
+                  version)
             : "Propose it as a migration, rehearse it on a branch, and have it approved with an override that names "
               "the branch and the backup (sor migrate).";
     bridge::raise(code::destructive_change_refused, psprintf("%s was refused", action),

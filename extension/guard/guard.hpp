@@ -13,7 +13,8 @@ void load(); // called once, when the library is loaded
 
 // Raises SR009, unless the migration now running was approved for it or a superuser's session forces it; what is forced
 // is recorded. action: what is refused, as "dropping table shop.expenses"; because: a further sentence, or null.
-void refuse(const verdict& v, const char* action, const char* because = nullptr);
+// beyond_review: what no review of the statement can have seen takes an override.
+void refuse(const verdict& v, const char* action, const char* because = nullptr, bool beyond_review = false);
 
 // Whether the session's login is superuser, whoever it acts as now; and whether it asked to pass.
 bool session_is_superuser();

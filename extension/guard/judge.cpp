@@ -2,6 +2,7 @@
 
 #include "bridge/catalog.hpp"
 #include "bridge/plan_cache.hpp"
+#include "migrations/running.hpp"
 #include "review/lookup.hpp"
 
 extern "C" {
@@ -113,9 +114,15 @@ ObjectAddress find_object(ObjectType type, Node* object) {
 
 // ---------------------------------------------------------------- drops
 
-void would_drop(const ObjectAddress& object) {
+void would_drop(const ObjectAddress& object, bool cascades = false) {
     if (!OidIsValid(object.objectId))
         return;
+    ObjectAddress rows;
+    // What a migration made may have got dependents since that were there before.
+    if (cascades && migrations::current_permission() == migrations::permission::reviewed)
+        if (const verdict v = of_rows_taken_along(object, rows))
+            refuse(v, psprintf("dropping %s", describe(object)), psprintf("It would take %s with it.", describe(rows)),
+                   true);
     if (const verdict v = of_object(object)) {
         refuse(v, psprintf("dropping %s", describe(object)));
         return;
@@ -145,7 +152,7 @@ void drop(const DropStmt* s) {
         auto* object = static_cast<Node*>(lfirst(cell));
         if ((s->removeType == OBJECT_EXTENSION || s->removeType == OBJECT_SCHEMA) && strcmp(strVal(object), "sor") == 0)
             keep_history();
-        would_drop(find_object(s->removeType, object));
+        would_drop(find_object(s->removeType, object), s->behavior == DROP_CASCADE);
     }
 }
 
@@ -248,6 +255,31 @@ void join_family(Oid child, const verdict& of_child, Oid parent, const verdict& 
                "Its rows could be read past its own policies.");
 }
 
+// A foreign key's actions are done past row security: whoever writes the table that it points at would delete or change
+// rows of any tenant.
+void reference(const verdict& v, Oid relation, const Constraint* c) {
+    const auto acts = [](char action) { return action != '\0' && strchr("cnd", action) != nullptr; };
+    if (c->contype != CONSTR_FOREIGN || !(acts(c->fk_del_action) || acts(c->fk_upd_action)) || !v.is_protected() ||
+        session_is_superuser())
+        return;
+    const Oid other = find(c->pktable);
+    if (OidIsValid(other) && !of_relation(other).is_protected())
+        refuse(v, psprintf("letting %s act on %s", describe_relation(other), describe_relation(relation)),
+               "The foreign key would delete or change rows past its policies.");
+}
+
+void references(const verdict& v, Oid relation, const AlterTableCmd* cmd) {
+    if (cmd->def == nullptr)
+        return;
+    if (IsA(cmd->def, Constraint))
+        reference(v, relation, reinterpret_cast<const Constraint*>(cmd->def));
+    if (!IsA(cmd->def, ColumnDef))
+        return;
+    ListCell* cell;
+    foreach (cell, reinterpret_cast<const ColumnDef*>(cmd->def)->constraints)
+        reference(v, relation, static_cast<const Constraint*>(lfirst(cell)));
+}
+
 void alter_table_command(const verdict& v, Oid relation, const AlterTableCmd* cmd) {
     const char* table = describe_relation(relation);
     const char* part = cmd->name ? quote_identifier(cmd->name) : "";
@@ -281,6 +313,14 @@ void alter_table_command(const verdict& v, Oid relation, const AlterTableCmd* cm
         return;
     }
     switch (cmd->subtype) {
+    case AT_AddConstraint:
+    case AT_AddColumn:
+        references(v, relation, cmd);
+        break;
+    case AT_GenericOptions:
+    case AT_AlterColumnGenericOptions:
+        refuse(v, psprintf("changing the options of %s", table), "Its rows could be others'.");
+        break;
     case AT_DisableTrig:
     case AT_DisableTrigAll:
     case AT_DisableTrigUser:

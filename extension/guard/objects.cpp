@@ -224,7 +224,7 @@ verdict remembered(Oid catalog, Oid object, F&& f) {
 
 // ---------------------------------------------------------------- types
 
-// Whether a governed table has a column of it, of an array or domain of it, or of a type made of it.
+// Whether a governed table is of it or has a column of it, of an array or domain of it, or of a type made of it.
 verdict used_by_table(Oid type, int depth) {
     verdict out = free_to_go;
     if (depth > 20)
@@ -234,9 +234,9 @@ verdict used_by_table(Oid type, int depth) {
                 const auto* user = row<Form_pg_depend>(tuple);
                 if (user->classid == TypeRelationId) {
                     out = used_by_table(user->objid, depth + 1);
-                } else if (user->classid == RelationRelationId && user->objsubid != 0) {
+                } else if (user->classid == RelationRelationId) {
                     const char kind = get_rel_relkind(user->objid);
-                    if (kind == RELKIND_COMPOSITE_TYPE)
+                    if (kind == RELKIND_COMPOSITE_TYPE && user->objsubid != 0)
                         out = used_by_table(get_rel_type_id(user->objid), depth + 1);
                     else if (kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE)
                         out = of_relation(user->objid);
@@ -450,6 +450,51 @@ verdict of_dependents(const ObjectAddress& object, ObjectAddress& which) {
     return out;
 }
 
+verdict of_rows_taken_along(const ObjectAddress& object, ObjectAddress& which) {
+    HASHCTL control = {};
+    control.keysize = control.entrysize = sizeof(ObjectAddress);
+    control.hcxt = CurrentMemoryContext;
+    HTAB* seen = hash_create("sor dependents", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+    auto* first = static_cast<ObjectAddress*>(palloc(sizeof(ObjectAddress)));
+    *first = object;
+    List* waiting = list_make1(first);
+    const Oid schema = object.classId == NamespaceRelationId ? object.objectId : InvalidOid;
+    verdict out = free_to_go;
+    for (int i = 0; i < list_length(waiting) && !out; ++i) {
+        CHECK_FOR_INTERRUPTS();
+        const ObjectAddress& of = *static_cast<ObjectAddress*>(list_nth(waiting, i));
+        any_row(DependRelationId, DependReferenceIndexId, {Anum_pg_depend_refclassid, Anum_pg_depend_refobjid},
+                {of.classId, of.objectId}, [&](HeapTuple tuple) {
+                    const auto* d = row<Form_pg_depend>(tuple);
+                    if (of.objectSubId != 0 && d->refobjsubid != of.objectSubId)
+                        return false;
+                    ObjectAddress one;
+                    ObjectAddressSubSet(one, d->classid, d->objid, d->objsubid);
+                    if (one.classId == RelationRelationId && d->deptype == DEPENDENCY_NORMAL) {
+                        const char kind = get_rel_relkind(one.objectId);
+                        const bool has_rows = kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE;
+                        const bool goes_anyway =
+                            (object.classId == RelationRelationId && one.objectId == object.objectId) ||
+                            (OidIsValid(schema) && get_rel_namespace(one.objectId) == schema);
+                        if (has_rows && !goes_anyway && (out = of_object(one))) {
+                            which = one;
+                            return true;
+                        }
+                    }
+                    bool known_already;
+                    hash_search(seen, &one, HASH_ENTER, &known_already);
+                    if (known_already)
+                        return false;
+                    auto* next = static_cast<ObjectAddress*>(palloc(sizeof(ObjectAddress)));
+                    *next = one;
+                    waiting = lappend(waiting, next);
+                    return false;
+                });
+    }
+    hash_destroy(seen);
+    return out;
+}
+
 verdict of_property(Oid role, ObjectAddress& which) {
     verdict out = free_to_go;
     any_row(SharedDependRelationId, SharedDependReferenceIndexId,
@@ -491,12 +536,28 @@ Oid owner_of(const ObjectAddress& object) {
     }
 }
 
-bool is_policy_column(Oid relation, AttrNumber column) {
-    return any_row(DependRelationId, DependReferenceIndexId, {Anum_pg_depend_refclassid, Anum_pg_depend_refobjid},
+namespace {
+
+bool a_policy_reads(Oid relation, AttrNumber column) {
+    return column != InvalidAttrNumber &&
+           any_row(DependRelationId, DependReferenceIndexId, {Anum_pg_depend_refclassid, Anum_pg_depend_refobjid},
                    {RelationRelationId, relation}, [&](HeapTuple tuple) {
                        const auto* d = row<Form_pg_depend>(tuple);
                        return d->classid == PolicyRelationId && d->refobjsubid == column;
                    });
+}
+
+} // namespace
+
+bool is_policy_column(Oid relation, AttrNumber column) {
+    if (has_subclass(relation)) { // what changes a parent's column changes its children's
+        const char* name = get_attname(relation, column, true);
+        ListCell* cell;
+        foreach (cell, name ? find_all_inheritors(relation, NoLock, nullptr) : NIL)
+            if (const Oid child = lfirst_oid(cell); child != relation && a_policy_reads(child, get_attnum(child, name)))
+                return true;
+    }
+    return a_policy_reads(relation, column);
 }
 
 bool guards_truncate(Oid relation) {

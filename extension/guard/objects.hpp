@@ -38,6 +38,9 @@ verdict of_routine(Oid routine);
 verdict of_object(const ObjectAddress& object);
 // The same for what would go with it; which: the one found.
 verdict of_dependents(const ObjectAddress& object, ObjectAddress& which);
+// The table or column, of another table than the object, or outside of the schema that it is, that CASCADE takes with
+// it.
+verdict of_rows_taken_along(const ObjectAddress& object, ObjectAddress& which);
 // The same for what a role owns in this database.
 verdict of_property(Oid role, ObjectAddress& which);
 

@@ -43,7 +43,8 @@ bool direction_of(const text* direction) {
 migration* find(MemoryContext into, const sort_key& key, bool locked) {
 #define ROW                                                                                                            \
     "select version, name, checksum, up, down, proposed_by, review_hash, approved_by, approval_seq, findings,"         \
-    "       override, override_up, override_down, applied_at is not null, rolled_back_at is not null, progress"        \
+    "       override, override_up, override_down, applied_at is not null, rolled_back_at is not null, progress,"       \
+    "       coalesce(progress ->> 'search_path', search_path)"                                                         \
     "  from sor.migrations where sort_key = $1"
     static bridge::statement row(ROW, {TEXTOID});
     static bridge::statement row_locked(ROW " for update", {TEXTOID});
@@ -75,6 +76,7 @@ migration* find(MemoryContext into, const sort_key& key, bool locked) {
     m->was_applied = found.boolean(0, 14);
     m->rolled_back = found.boolean(0, 15);
     m->progress = json_at(16);
+    m->search_path = found.string_or_null(0, 17);
     MemoryContextSwitchTo(outer);
     found.free();
     return m;

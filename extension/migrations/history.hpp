@@ -30,8 +30,9 @@ struct migration {
     const Jsonb* override; // null: approved without
     bool override_left[2]; // for the upgrade, for the downgrade
     bool was_applied;
-    bool rolled_back;      // applied once, and not any more
-    const Jsonb* progress; // null: not half applied
+    bool rolled_back;        // applied once, and not any more
+    const Jsonb* progress;   // null: not half applied
+    const char* search_path; // that the names of what was applied were read in; null: nothing was
 
     bool applied() const { return was_applied && !rolled_back; }
     const text* text_of(bool down_too) const { return down_too ? down : up; }

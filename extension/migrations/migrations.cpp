@@ -233,6 +233,7 @@ struct passage {
     bool out_of_order;
     permission permitted;
     const char* fingerprint_before; // null: of a step after the first
+    const char* search_path;        // in which its first step ran
 };
 
 // Records what is reached with its end, and says so in an event. `microseconds` is the time of all steps.
@@ -242,9 +243,10 @@ void complete(const passage& p, const List* statements, int64 microseconds, int 
     static bridge::statement applied(
         "update sor.migrations set applied_at = pg_catalog.clock_timestamp(), applied_by = $2, applied_from = $3,"
         "       duration = $4, rolled_back_at = null, rolled_back_by = null, override_up = false, progress = null,"
-        "       fingerprint_before = coalesce($5, fingerprint_before), fingerprint_after = $6, fingerprint = $6"
+        "       fingerprint_before = coalesce($5, fingerprint_before), fingerprint_after = $6, fingerprint = $6,"
+        "       search_path = $7"
         "  where version = $1",
-        {TEXTOID, TEXTOID, TEXTOID, INTERVALOID, TEXTOID, TEXTOID});
+        {TEXTOID, TEXTOID, TEXTOID, INTERVALOID, TEXTOID, TEXTOID, TEXTOID});
     static bridge::statement rolled_back(
         "update sor.migrations set rolled_back_at = pg_catalog.clock_timestamp(), rolled_back_by = $2,"
         "       override_down = false, progress = null, fingerprint = $3 where version = $1",
@@ -253,7 +255,7 @@ void complete(const passage& p, const List* statements, int64 microseconds, int 
         rolled_back.run(in(m.version), in(login()), in(after));
     else
         applied.run(in(m.version), in(login()), in(client_address()), in(interval_of(microseconds)),
-                    in(p.fingerprint_before), in(after));
+                    in(p.fingerprint_before), in(after), in(p.search_path));
     bridge::json_writer payload;
     describe(payload, m)
         .field("review", m.review_hash)
@@ -303,6 +305,11 @@ bool has_written() {
     return TransactionIdIsValid(GetTopTransactionIdIfAny());
 }
 
+// Null where the review was read anew.
+const char* read_earlier(const migration& m, bool down) {
+    return !down && m.progress == nullptr ? nullptr : m.search_path ? m.search_path : "";
+}
+
 Datum run_whole(FunctionCallInfo fcinfo, bool down) {
     const bridge::arguments a(fcinfo);
     const text* version = a.string(0, "version");
@@ -313,14 +320,16 @@ Datum run_whole(FunctionCallInfo fcinfo, bool down) {
     const bool first_writes = !has_written();
     const int level = wait_at_most(lock_timeout);
     lock_for_transaction();
-    passage p = {nullptr, down, out_of_order, permission::none, nullptr};
+    passage p = {nullptr, down, out_of_order, permission::none, nullptr, nullptr};
     in_history([&](MemoryContext caller) {
         p.m = &load(caller, version);
         p.permitted = require_fit(*p.m, down, out_of_order, false);
         require_one_transaction(*p.m, down);
         p.fingerprint_before = fingerprint(caller);
     });
-    const List* statements = run({p.m->version, down, p.m->text_of(down), 1, 0, p.permitted, first_writes});
+    const List* statements =
+        run({p.m->version, down, p.m->text_of(down), 1, 0, p.permitted, first_writes, read_earlier(*p.m, down)},
+            &p.search_path);
     in_history([&](MemoryContext) { complete(p, statements, sum_of(statements), list_length(statements)); });
     add_rows(rows, statements, GetCurrentTimestamp());
     AtEOXact_GUC(true, level);
@@ -392,7 +401,7 @@ struct step_asked {
 step_asked next_step(MemoryContext into, const text* version, bool down, int number, bool out_of_order) {
     step_asked out = {};
     const migration& m = load(into, version);
-    out.p = {&m, down, out_of_order, permission::none, nullptr};
+    out.p = {&m, down, out_of_order, permission::none, nullptr, nullptr};
     out.p.permitted = require_fit(m, down, out_of_order, true);
     const MemoryContext outer = MemoryContextSwitchTo(into);
     const List* steps = steps_of(m.version, down, bridge::view(m.text_of(down)));
@@ -408,6 +417,8 @@ step_asked next_step(MemoryContext into, const text* version, bool down, int num
     out.count = list_length(steps);
     if (done == 0)
         out.p.fingerprint_before = fingerprint(into);
+    if (m.progress != nullptr)
+        out.p.search_path = m.search_path;
     return out;
 }
 
@@ -437,7 +448,8 @@ void advance(const step_asked& asked, const List* statements, int64 microseconds
         .field("done", asked.number)
         .field("steps", asked.count)
         .field("us", sum)
-        .field("out_of_order", asked.p.out_of_order);
+        .field("out_of_order", asked.p.out_of_order)
+        .field("search_path", asked.p.search_path);
     set_progress(m, progress.end().done(), asked.p.down ? nullptr : asked.p.fingerprint_before);
 }
 
@@ -488,13 +500,25 @@ SOR_FUNCTION(run_migration_step) {
                           "Begin it with sor.begin_migration_step.");
     });
     const migration& m = *asked.p.m;
-    const List* statements =
-        run({m.version, down, m.text_of(down), asked.s->first, asked.s->last, asked.p.permitted, first_writes});
+    const char* ran_in = nullptr;
+    const List* statements = run({m.version, down, m.text_of(down), asked.s->first, asked.s->last, asked.p.permitted,
+                                  first_writes, read_earlier(m, down)},
+                                 &ran_in);
+    if (asked.p.search_path == nullptr)
+        asked.p.search_path = ran_in;
     in_history([&](MemoryContext) { advance(asked, statements, sum_of(statements)); });
     add_rows(rows, statements, GetCurrentTimestamp());
     AtEOXact_GUC(true, level);
     return 0;
 }
+
+namespace {
+
+bool step_names_may_differ(const step& s, const char* search_path) {
+    return names_may_differ(static_cast<const RawStmt*>(linitial(bridge::parse_sql(s.text)))->stmt, search_path);
+}
+
+} // namespace
 
 SOR_FUNCTION(begin_migration_step) {
     const bridge::arguments a(fcinfo);
@@ -524,6 +548,13 @@ SOR_FUNCTION(begin_migration_step) {
     const Jsonb* effect = again ? bridge::find_json(m.progress, "effect") : nullptr;
     if (effect == nullptr)
         effect = effect_of(m.version, down, *asked.s);
+    as_at_login([&] {
+        if (asked.p.permitted == permission::reviewed && read_earlier(m, down) != nullptr &&
+            step_names_may_differ(*asked.s, read_earlier(m, down)))
+            asked.p.permitted = permission::none;
+        if (asked.p.search_path == nullptr)
+            asked.p.search_path = search_path_now();
+    });
     List* texts = NIL; // what is to be executed
     ArrayType* cleanup = nullptr;
     bool statement_too = true;
@@ -547,6 +578,7 @@ SOR_FUNCTION(begin_migration_step) {
             .field("line", asked.s->line)
             .field("effect", effect)
             .field("out_of_order", out_of_order)
+            .field("search_path", asked.p.search_path)
             .key("began_at")
             .time(GetCurrentTimestamp())
             .end();
@@ -591,8 +623,8 @@ SOR_FUNCTION(finish_migration_step) {
         const List* steps = steps_of(m.version, down, bridge::view(m.text_of(down)));
         const auto* s = static_cast<const step*>(list_nth(steps, number - 1));
         const bool out_of_order = is_true(m.progress, "out_of_order"); // what was asked when it began
-        advance({{&m, down, out_of_order, permission::none, nullptr}, s, number, list_length(steps)}, NIL,
-                microseconds);
+        advance({{&m, down, out_of_order, permission::none, nullptr, m.search_path}, s, number, list_length(steps)},
+                NIL, microseconds);
     });
     disarm();
     PG_RETURN_VOID();

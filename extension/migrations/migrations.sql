@@ -27,6 +27,7 @@ create table sor.migrations (
     fingerprint_before text,
     fingerprint_after text,
     fingerprint text, -- when it was last applied or rolled back
+    search_path text, -- in which the upgrade's names were read; null: not applied yet
     progress jsonb -- of one that is being applied or rolled back in steps
 );
 comment on table sor.migrations is

@@ -7,9 +7,13 @@
 #include "migrations/reading.hpp"
 
 extern "C" {
+#include "catalog/namespace.h"
+#include "catalog/objectaddress.h"
+#include "nodes/makefuncs.h"
 #include "storage/lock.h"
 #include "tcop/tcopprot.h"
 #include "utils/hsearch.h"
+#include "utils/varlena.h"
 }
 
 namespace sor::migrations {
@@ -32,7 +36,8 @@ struct {
     const char* version; // null: nothing
     permission permitted;
     List* texts;
-    bool pending; // until the transaction that armed it commits
+    char* search_path; // in which they were read; null: they name every schema
+    bool pending;      // until the transaction that armed it commits
 } armed;
 
 bool is_armed_statement() {
@@ -41,7 +46,7 @@ bool is_armed_statement() {
     ListCell* cell;
     foreach (cell, armed.texts)
         if (strcmp(static_cast<const char*>(lfirst(cell)), debug_query_string) == 0)
-            return true;
+            return armed.search_path == nullptr || strcmp(search_path_now(), armed.search_path) == 0;
     return false;
 }
 
@@ -52,6 +57,171 @@ void at_transaction_end(XactEvent event, void*) {
         armed.pending = false;
     else if (event == XACT_EVENT_ABORT)
         disarm();
+}
+
+} // namespace
+
+char* search_path_now() {
+    StringInfoData out;
+    initStringInfo(&out);
+    ListCell* cell;
+    foreach (cell, fetch_search_path(false))
+        if (const char* schema = get_namespace_name(lfirst_oid(cell)); schema != nullptr)
+            appendStringInfo(&out, "%s%s", out.len > 0 ? ", " : "", quote_identifier(schema));
+    return out.data;
+}
+
+namespace {
+
+// A name without a schema holds where names are looked for in the same schemas as then, and it is of the first of
+// these: what was made then is there, and nothing behind it can take its place when it goes.
+struct name_check {
+    bool same_path;
+    bool may_differ = false;
+    bool lack_schema = false;
+
+    void in_schema(Oid schema) {
+        const List* path = fetch_search_path(false);
+        if (OidIsValid(schema) && (!same_path || path == NIL || linitial_oid(path) != schema))
+            may_differ = true;
+    }
+    void relation(const RangeVar* name) {
+        if (name == nullptr || name->schemaname != nullptr)
+            return;
+        lack_schema = true;
+        const Oid found = RangeVarGetRelid(name, NoLock, true);
+        if (OidIsValid(found) && get_rel_persistence(found) != RELPERSISTENCE_TEMP)
+            in_schema(get_rel_namespace(found));
+    }
+    void object(ObjectType type, Node* name) {
+        if (name == nullptr)
+            return;
+        switch (type) {
+        case OBJECT_TABLE:
+        case OBJECT_SEQUENCE:
+        case OBJECT_VIEW:
+        case OBJECT_MATVIEW:
+        case OBJECT_INDEX:
+        case OBJECT_FOREIGN_TABLE:
+            return relation(makeRangeVarFromNameList(reinterpret_cast<List*>(name)));
+        case OBJECT_TRIGGER:
+        case OBJECT_POLICY:
+        case OBJECT_RULE: {
+            const List* names = reinterpret_cast<List*>(name);
+            return relation(makeRangeVarFromNameList(list_copy_head(names, list_length(names) - 1)));
+        }
+        default: {
+            const List* names = IsA(name, List)             ? reinterpret_cast<List*>(name)
+                                : IsA(name, TypeName)       ? reinterpret_cast<TypeName*>(name)->names
+                                : IsA(name, ObjectWithArgs) ? reinterpret_cast<ObjectWithArgs*>(name)->objname
+                                                            : NIL;
+            if (list_length(names) != 1)
+                return; // what has no schema, or one that is named
+            lack_schema = true;
+            Relation held = nullptr;
+            const ObjectAddress found = get_object_address(type, name, &held, NoLock, true);
+            if (held != nullptr)
+                relation_close(held, NoLock);
+            if (OidIsValid(found.objectId))
+                in_schema(get_object_namespace(&found));
+        }
+        }
+    }
+};
+
+} // namespace
+
+namespace {
+
+name_check check_names(const Node* node, bool same_path) {
+    name_check check = {same_path};
+    ListCell* cell;
+    switch (nodeTag(node)) {
+    case T_DropStmt: {
+        const auto* s = reinterpret_cast<const DropStmt*>(node);
+        foreach (cell, s->objects)
+            check.object(s->removeType, static_cast<Node*>(lfirst(cell)));
+        break;
+    }
+    case T_AlterTableStmt: {
+        const auto* s = reinterpret_cast<const AlterTableStmt*>(node);
+        check.relation(s->relation);
+        foreach (cell, s->cmds)
+            if (const auto* cmd = static_cast<const AlterTableCmd*>(lfirst(cell)); cmd->def == nullptr)
+                continue;
+            else if (IsA(cmd->def, PartitionCmd))
+                check.relation(reinterpret_cast<const PartitionCmd*>(cmd->def)->name);
+            else if (IsA(cmd->def, RangeVar))
+                check.relation(reinterpret_cast<const RangeVar*>(cmd->def));
+        break;
+    }
+    case T_RenameStmt: {
+        const auto* s = reinterpret_cast<const RenameStmt*>(node);
+        check.relation(s->relation);
+        if (s->relation == nullptr && s->object != nullptr)
+            check.object(s->renameType == OBJECT_DOMCONSTRAINT ? OBJECT_TYPE : s->renameType, s->object);
+        break;
+    }
+    case T_AlterObjectSchemaStmt: {
+        const auto* s = reinterpret_cast<const AlterObjectSchemaStmt*>(node);
+        check.relation(s->relation);
+        if (s->relation == nullptr)
+            check.object(s->objectType, s->object);
+        break;
+    }
+    case T_AlterOwnerStmt: {
+        const auto* s = reinterpret_cast<const AlterOwnerStmt*>(node);
+        check.relation(s->relation);
+        if (s->relation == nullptr)
+            check.object(s->objectType, s->object);
+        break;
+    }
+    case T_TruncateStmt:
+        foreach (cell, reinterpret_cast<const TruncateStmt*>(node)->relations)
+            check.relation(static_cast<const RangeVar*>(lfirst(cell)));
+        break;
+    case T_CreatePolicyStmt:
+        check.relation(reinterpret_cast<const CreatePolicyStmt*>(node)->table);
+        break;
+    case T_AlterPolicyStmt:
+        check.relation(reinterpret_cast<const AlterPolicyStmt*>(node)->table);
+        break;
+    case T_RuleStmt:
+        check.relation(reinterpret_cast<const RuleStmt*>(node)->relation);
+        break;
+    case T_CreateTrigStmt:
+        check.relation(reinterpret_cast<const CreateTrigStmt*>(node)->relation);
+        break;
+    case T_AlterDomainStmt:
+        check.object(OBJECT_TYPE, reinterpret_cast<Node*>(makeTypeNameFromNameList(
+                                      reinterpret_cast<const AlterDomainStmt*>(node)->typeName)));
+        break;
+    case T_AlterEnumStmt:
+        check.object(OBJECT_TYPE, reinterpret_cast<Node*>(makeTypeNameFromNameList(
+                                      reinterpret_cast<const AlterEnumStmt*>(node)->typeName)));
+        break;
+    default:
+        break;
+    }
+    return check;
+}
+
+} // namespace
+
+bool names_may_differ(const Node* node, const char* search_path) {
+    return check_names(node, strcmp(search_path, search_path_now()) == 0).may_differ;
+}
+
+namespace {
+
+// Whether any of them names something without its schema.
+bool lack_schemas(const List* texts) {
+    ListCell* cell;
+    foreach (cell, texts)
+        if (const List* parsed = bridge::parse_sql(static_cast<const char*>(lfirst(cell)));
+            check_names(linitial_node(RawStmt, parsed)->stmt, true).lack_schema)
+            return true;
+    return false;
 }
 
 } // namespace
@@ -86,6 +256,12 @@ void arm(const char* version, permission permitted, List* texts) {
     foreach (cell, texts)
         armed.texts = lappend(armed.texts, pstrdup(static_cast<const char*>(lfirst(cell))));
     armed.permitted = permitted;
+    MemoryContextSwitchTo(outer);
+    as_at_login([&] {
+        if (lack_schemas(texts))
+            armed.search_path = MemoryContextStrdup(armed.memory, search_path_now());
+    });
+    MemoryContextSwitchTo(armed.memory);
     armed.pending = true;
     armed.version = pstrdup(version);
     MemoryContextSwitchTo(outer);
@@ -93,6 +269,7 @@ void arm(const char* version, permission permitted, List* texts) {
 
 void disarm() {
     armed.version = nullptr;
+    armed.search_path = nullptr;
     armed.texts = NIL;
     armed.pending = false;
     if (armed.memory != nullptr)
@@ -223,9 +400,28 @@ void set_for_a_while(const char* name, const char* value) {
 
 } // namespace
 
+// "$user" is who has logged in, as in the review, and not the role that a header names.
+static char* search_path_at_login() {
+    const char* setting = GetConfigOptionResetString("search_path");
+    List* names = NIL;
+    if (!SplitIdentifierString(pstrdup(setting), ',', &names))
+        return pstrdup(setting);
+    StringInfoData out;
+    initStringInfo(&out);
+    ListCell* cell;
+    foreach (cell, names) {
+        const char* one = static_cast<const char*>(lfirst(cell));
+        if (strcmp(one, "$user") == 0)
+            one = GetUserNameFromId(GetSessionUserId(), true);
+        if (one != nullptr)
+            appendStringInfo(&out, "%s%s", out.len > 0 ? ", " : "", *one ? quote_identifier(one) : "\"\"");
+    }
+    return out.data;
+}
+
 void set_as_at_login() {
-    for (const char* name : {"search_path", "row_security"})
-        set_for_a_while(name, pstrdup(GetConfigOptionResetString(name)));
+    set_for_a_while("search_path", search_path_at_login());
+    set_for_a_while("row_security", pstrdup(GetConfigOptionResetString("row_security")));
     set_for_a_while("standard_conforming_strings", "on");
 }
 
@@ -288,7 +484,8 @@ List* run_statements(const job& j, place& at, MemoryContext memory) {
         const TimestampTz began = GetCurrentTimestamp();
         instr_time start, end;
         INSTR_TIME_SET_CURRENT(start);
-        running.utility = is_utility(s.node);
+        running.utility = is_utility(s.node) && (j.search_path == nullptr || j.permitted != permission::reviewed ||
+                                                 !names_may_differ(s.node, j.search_path));
         execute(s.text);
         running.utility = false;
         INSTR_TIME_SET_CURRENT(end);
@@ -326,7 +523,7 @@ Oid role_of(const job& j) {
 
 } // namespace
 
-List* run(const job& j) {
+List* run(const job& j, const char** ran_in) {
     const MemoryContext memory = CurrentMemoryContext;
     List* volatile out = NIL;
     place at = {j.version, j.down, 0, 0, nullptr, {}};
@@ -349,6 +546,7 @@ List* run(const job& j) {
         if (OidIsValid(role))
             SetUserIdAndSecContext(role, security | SECURITY_LOCAL_USERID_CHANGE);
         set_as_at_login();
+        *ran_in = MemoryContextStrdup(memory, search_path_now());
         bridge::with_spi([&](MemoryContext) {
             const bridge::value before = temporary_now(memory);
             out = run_statements(j, at, memory);

@@ -1,5 +1,6 @@
 #include "review/judge.hpp"
 
+#include "bridge/digest.hpp"
 #include "bridge/subtransaction.hpp"
 #include "review/statements.hpp"
 
@@ -222,6 +223,22 @@ void do_block(review& r, const DoStmt* s) {
         add(r, rule::read_only);
 }
 
+namespace {
+
+// Dropping the migration's table would drop a sequence that was there before.
+void owned_sequence(review& r, const List* column) {
+    const int length = list_length(column);
+    if (length < 2) // NONE
+        return;
+    const creation* c = length == 2 ? find(r, kind::relation, nullptr, strVal(linitial(column)))
+                                    : find(r, kind::relation, strVal(list_nth(column, length - 3)),
+                                           strVal(list_nth(column, length - 2)));
+    if (c != nullptr)
+        const_cast<creation*>(c)->gone = true;
+}
+
+} // namespace
+
 void statement(review& r, Node* node) {
     check_stack_depth();
     ListCell* cell;
@@ -240,6 +257,8 @@ void statement(review& r, Node* node) {
         break;
     case T_CreateForeignTableStmt:
         create_table(r, &reinterpret_cast<CreateForeignTableStmt*>(node)->base);
+        if (const target t = look(r, reinterpret_cast<CreateForeignTableStmt*>(node)->base.relation); t.own != nullptr)
+            const_cast<creation*>(t.own)->cascades = true; // its rows are another database's
         break;
     case T_CreateTableAsStmt: {
         const auto* s = reinterpret_cast<CreateTableAsStmt*>(node);
@@ -316,8 +335,10 @@ void statement(review& r, Node* node) {
                 c->calls = calls_functions(s->query, &r);
         } else {
             creation* made = relation_created(r, s->view);
-            if (made != nullptr)
+            if (made != nullptr) {
                 made->calls = calls_functions(s->query, &r);
+                made->cascades = true; // its rows are those of what it reads
+            }
             add(r, own ? rule::new_object : rule::create_view, n.shown);
         }
         break;
@@ -337,6 +358,8 @@ void statement(review& r, Node* node) {
         foreach (cell, s->options) {
             const char* option = static_cast<DefElem*>(lfirst(cell))->defname;
             only_owner = only_owner && strcmp(option, "owned_by") == 0;
+            if (strcmp(option, "owned_by") == 0 && t.own == nullptr)
+                owned_sequence(r, reinterpret_cast<List*>(static_cast<DefElem*>(lfirst(cell))->arg));
             restarts = restarts || strcmp(option, "restart") == 0;
         }
         add(r,
@@ -715,9 +738,16 @@ void row(review& r, int number, int line, const finding& f) {
 
 void rows_of_statement(review& r) {
     ListCell* cell;
-    foreach (cell, r.findings)
-        row(r, r.statement_no, r.line, *static_cast<finding*>(lfirst(cell)));
+    bool destroys = false;
+    foreach (cell, r.findings) {
+        const auto& f = *static_cast<finding*>(lfirst(cell));
+        row(r, r.statement_no, r.line, f);
+        destroys = destroys || text_of(f.which).level == severity::destructive;
+    }
     r.findings = NIL;
+    if (destroys) // what else a name comes to mean is reviewed again before it runs
+        appendBinaryStringInfo(r.destroyed, r.meanings->data, r.meanings->len);
+    resetStringInfo(r.meanings);
 }
 
 constexpr int longest_message = 200; // an unterminated string would be quoted to the end of the file
@@ -854,8 +884,19 @@ text* fill_in(const char* pattern, const char* object, const char* part, const c
     return bridge::to_text({out.data, static_cast<size_t>(out.len)});
 }
 
+namespace {
+
+char meanings_read[2 * bridge::digest_size + 1]; // empty: nothing had to be looked for
+
+} // namespace
+
+const char* meanings_of_last_review() {
+    return meanings_read;
+}
+
 void review_migration(bridge::rowset& rows, std::string_view up, const std::string_view* down, std::string_view name) {
     review r = {};
+    meanings_read[0] = '\0';
     r.rows = &rows;
     r.memory = AllocSetContextCreate(CurrentMemoryContext, "sor review", ALLOCSET_DEFAULT_SIZES);
     r.scratch = AllocSetContextCreate(r.memory, "sor statement", ALLOCSET_DEFAULT_SIZES);
@@ -865,6 +906,8 @@ void review_migration(bridge::rowset& rows, std::string_view up, const std::stri
     control.hcxt = r.memory;
     r.creations = hash_create("sor creations", 256, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
     const MemoryContext outer = MemoryContextSwitchTo(r.memory);
+    r.meanings = makeStringInfo();
+    r.destroyed = makeStringInfo();
     scope_reader header(up);
     std::string_view declared_name;
     while (header.next(declared_name))
@@ -888,6 +931,11 @@ void review_migration(bridge::rowset& rows, std::string_view up, const std::stri
             }
         if (r.lost != nullptr)
             row(r, 0, 0, {rule::irreversible_data, r.lost, "", nullptr, nullptr});
+    }
+    if (r.destroyed->len > 0) {
+        unsigned char digest[bridge::digest_size];
+        bridge::sha256(r.destroyed->data, static_cast<size_t>(r.destroyed->len), digest);
+        strlcpy(meanings_read, bridge::to_hex(digest), sizeof meanings_read);
     }
     MemoryContextSwitchTo(outer);
     MemoryContextDelete(r.memory);

@@ -12,6 +12,10 @@ namespace sor::review {
 void review_migration(bridge::rowset& rows, std::string_view up, const std::string_view* down,
                       std::string_view name = {});
 
+// A digest of which relations that exist the names without a schema meant in destructive statements, of the review that
+// was made last in this backend; empty where there were none.
+const char* meanings_of_last_review();
+
 // A rule's text with {0}, {1} and {2:…} filled in, and extra (or null) after it. definition null: what stands there.
 text* fill_in(const char* pattern, const char* object, const char* part, const char* definition, const char* extra);
 

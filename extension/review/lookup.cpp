@@ -511,9 +511,19 @@ type_change change_to(Oid to, int32 modifier) {
     }
 }
 
+// Whether a cast runs a function that is not the server's own: it may return anything.
+bool casts_by_function(Oid from, Oid to) {
+    Oid function = InvalidOid;
+    return find_coercion_pathway(getBaseType(to), getBaseType(from), COERCION_EXPLICIT, &function) ==
+               COERCION_PATH_FUNC &&
+           function >= FirstNormalObjectId;
+}
+
 type_change change_between(Oid from, int32 had, Oid to, int32 modifier) {
     if (from == to)
         return change_of_modifier(to, had, modifier);
+    if (casts_by_function(from, to))
+        return type_change::narrows;
     if (get_typtype(to) == TYPTYPE_DOMAIN) {
         int32 of_base = -1;
         const type_change change = change_between(from, had, getBaseTypeAndTypmod(to, &of_base), of_base);

@@ -335,11 +335,12 @@ bool visit(Node* node, void* context) {
         const auto* s = reinterpret_cast<InsertStmt*>(node);
         const target t = look(r, s->relation);
         fires(r, t, "(insert)");
-        if (t.own != nullptr)
+        if (t.own != nullptr &&
+            (own_rows(t) || s->onConflictClause == nullptr || s->onConflictClause->action != ONCONFLICT_UPDATE))
             add(r, rule::new_object, t.n.shown);
         else if (s->onConflictClause != nullptr && s->onConflictClause->action == ONCONFLICT_UPDATE &&
-                 !fills_nulls(r, t, s->onConflictClause->targetList, s->onConflictClause->whereClause, s->relation,
-                              false))
+                 (t.own != nullptr || !fills_nulls(r, t, s->onConflictClause->targetList,
+                                                   s->onConflictClause->whereClause, s->relation, false)))
             add(r, rule::upsert_rows, t.n.shown);
         else
             add(r, rule::insert_rows, t.n.shown);

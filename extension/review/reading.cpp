@@ -118,6 +118,8 @@ const char* schema_of(const review& r, const char* schema, const char* relation)
     if (schema != nullptr)
         return schema;
     const char* found = first_with(r, kind::relation, relation, "");
+    if (found != nullptr && find_exactly(r, kind::relation, found, relation, "") == nullptr)
+        appendStringInfo(r.meanings, "\n%s\t%d\t%s", r.down ? "down" : "up", r.statement_no, quoted(found, relation));
     return found ? found : creation_schema(r);
 }
 

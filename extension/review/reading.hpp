@@ -86,6 +86,8 @@ struct review {
     bool opaque;                  // a statement of the downgrade may do anything
     int statement_no;
     int line;
+    StringInfo meanings;   // which relations that exist its names without a schema mean
+    StringInfo destroyed;  // the same of all statements that destroy
     std::string_view text; // of the statement
     List* findings;        // of the statement
 };

@@ -3,6 +3,7 @@
 #include "bridge/digest.hpp"
 #include "bridge/plan_cache.hpp"
 #include "review/checksum_core.hpp"
+#include "review/judge.hpp"
 #include "review/review_core.hpp"
 
 namespace sor::review {
@@ -89,6 +90,7 @@ summary summarize(const text* up, const text* down, const char* name) {
             break;
     }
     rows.close();
+    hash.add(meanings_of_last_review());
     list.end();
     for (const bool is_down : {false, true}) {
         list.key(is_down ? "down" : "up").object();

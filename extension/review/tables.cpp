@@ -524,7 +524,13 @@ void alter_table_command(review& r, const target& t, const AlterTableCmd* cmd) {
     case AT_DropInherit:
         add(r, rule::detach_partition, named(reinterpret_cast<RangeVar*>(cmd->def)).shown, t.n.shown, size_of(t));
         break;
-    case AT_AddOf:
+    case AT_AddOf: { // what is done to the type is done to the table
+        const name type = named(reinterpret_cast<TypeName*>(cmd->def)->names);
+        if (creation* c = own ? nullptr : find(r, kind::type, type.schema, type.own))
+            c->gone = true;
+        add(r, rule::inheritance, t.n.shown);
+        break;
+    }
     case AT_DropOf:
         add(r, rule::inheritance, t.n.shown);
         break;

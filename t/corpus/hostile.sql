@@ -255,3 +255,22 @@ SELECT tidy(1);
 CREATE TABLE shadow (id bigint, note text);
 CREATE OR REPLACE VIEW expense_list AS SELECT id, note FROM shadow;
 DROP TABLE shadow CASCADE;
+
+-- == rows_of_a_table_through_a_new_view | destructive delete-without-where, update-without-where
+CREATE VIEW looks_new AS SELECT * FROM tags;
+DELETE FROM looks_new;
+UPDATE looks_new SET label = 'x';
+
+-- == a_conflict_through_a_new_view | destructive upsert-rows
+CREATE VIEW looks_new AS SELECT * FROM tags;
+INSERT INTO looks_new (id, label) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET label = 'x';
+
+-- == a_sequence_that_a_new_table_takes_with_it | destructive drop-table
+CREATE TABLE takes (id int);
+ALTER SEQUENCE tags_id_seq OWNED BY takes.id;
+DROP TABLE takes;
+
+-- == a_column_through_a_new_type | destructive drop-attribute, inheritance
+CREATE TYPE shape_of_tags AS (id int, label text);
+ALTER TABLE tags OF shape_of_tags;
+ALTER TYPE shape_of_tags DROP ATTRIBUTE label CASCADE;
