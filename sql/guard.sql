@@ -173,6 +173,15 @@ alter role guard_owner reset search_path;
 select sor.lock_migrations();
 select command from sor.run_migration_step('0004.3', 'up', 3);
 select sor.unlock_migrations();
+-- whatever kind of thing it names
+\connect - guard_author
+select guarded.propose('0004.3.1', 'create type gadget as enum (); create domain gadget_no as int; create function gadgets() returns int language sql as ''select 1''; create view gadget_view as select 1 as one; create sequence gadget_seq',
+    'drop view gadget_view; drop type gadget; drop domain gadget_no; drop function gadgets(); drop sequence if exists gadget_seq');
+\connect - guard_approver
+select guarded.outcome($$select sor.approve_migration('0004.3.1')$$);
+\connect - guard_owner
+select count(*) from sor.apply_migration('0004.3.1');
+select count(*) from sor.rollback_migration('0004.3.1');
 -- one that is gone gives way to none behind it
 alter table public.gadgets rename to no_more;
 alter role guard_owner set search_path = public, elsewhere;
@@ -264,6 +273,20 @@ select command from sor.apply_migration('0004.6', true);
 alter role guard_owner reset search_path;
 select command from sor.apply_migration('0004.7', true);
 select attrelid::regclass, format_type(atttypid, atttypmod) from pg_attribute where attrelid in ('public.words'::regclass, 'guard_maker.words'::regclass) and attname = 'note' order by 1::text;
+
+-- who comes upon an approval in what others made has given none
+\connect - guard_author
+select guarded.propose('0004.8', 'alter table guarded.orders add column more int', 'alter table guarded.orders drop column more');
+create view guarded.approve_migration as select guarded.outcome('select sor.approve_migration(''0004.8'')');
+grant select on guarded.approve_migration to guard_approver;
+\connect - guard_approver
+select * from guarded.approve_migration;
+select SOR . "approve_migration" ('0004.8') \g /dev/null
+\connect - guard_owner
+select command from sor.apply_migration('0004.8');
+\connect - :superuser
+set client_min_messages = warning;
+drop view guarded.approve_migration;
 
 -- sor's own tables are beyond any migration
 \connect - :superuser

@@ -5,6 +5,10 @@
 #include "migrations/runner.hpp"
 #include "review/summary.hpp"
 
+extern "C" {
+#include "tcop/tcopprot.h"
+}
+
 using namespace sor;
 using namespace sor::migrations;
 using bridge::in;
@@ -166,6 +170,26 @@ void approve(const migration& m, const Jsonb* override, const text* review) {
 
 } // namespace
 
+namespace {
+
+// What a client sent names the call: a view, a default, a trigger that it comes upon does not approve in its name.
+bool client_asks_to_approve() {
+    constexpr std::string_view function = "approve_migration";
+    if (debug_query_string == nullptr)
+        return false;
+    for (const char* c = debug_query_string; *c != '\0'; ++c)
+        if (pg_strncasecmp(c, function.data(), function.size()) == 0) {
+            const char* next = c + function.size();
+            next += *next == '"';
+            next += strspn(next, " \t\r\n\f\v");
+            if (*next == '(')
+                return true;
+        }
+    return false;
+}
+
+} // namespace
+
 SOR_FUNCTION(approve_migration) {
     const bridge::arguments a(fcinfo);
     const text* version = a.string(0, "version");
@@ -176,6 +200,11 @@ SOR_FUNCTION(approve_migration) {
         ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("a migration is approved with one's own login"),
                         errdetail("Login \"%s\" acts as role \"%s\".", login(), GetUserNameFromId(GetUserId(), false)),
                         errhint("RESET ROLE, and call sor.approve_migration as oneself.")));
+    if (!client_asks_to_approve())
+        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                        errmsg("a migration is approved by a statement of one's own that says so"),
+                        errdetail("What login \"%s\" executes came upon the call in something else.", login()),
+                        errhint("Send a statement that calls sor.approve_migration.")));
     if (override != nullptr)
         require_override(override);
     in_history([&](MemoryContext caller) { approve(load(caller, version), override, review); });

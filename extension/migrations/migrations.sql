@@ -65,7 +65,7 @@ create function sor.approve_migration(version text, override jsonb default null,
 comment on function sor.approve_migration(text, jsonb, text) is
     'Approves a migration''s texts as they are now, in the name of the login, which is not the one that proposed it. Holds until the texts change. What the review calls destructive, in either direction, needs an '
     'override {branch, backup, reason}, which is good for one upgrade and one downgrade. review: the hash of the review that was read (sor.review_hash). Warns when no rehearsal of these texts is recorded. Recorded as migration.approved. '
-    'Errors: 42501 the proposer, or not with one''s own login; SR009 destructive, and no override; SR011 the review reads otherwise now; SR013 no such migration; SR010 it is half applied; 22023 an override without branch, backup or reason.';
+    'Errors: 42501 the proposer, not with one''s own login, or not by a statement of the client''s that names the function; SR009 destructive, and no override; SR011 the review reads otherwise now; SR013 no such migration; SR010 it is half applied; 22023 an override without branch, backup or reason.';
 
 create function sor.apply_migration(version text, out_of_order boolean default false, lock_timeout interval default '3 s')
     returns table (statement_no int, line int, command text, duration interval, locks jsonb)

@@ -119,7 +119,7 @@ struct name_check {
                 return; // what has no schema, or one that is named
             lack_schema = true;
             Relation held = nullptr;
-            const ObjectAddress found = get_object_address(type, name, &held, NoLock, true);
+            const ObjectAddress found = get_object_address(type, name, &held, AccessShareLock, true);
             if (held != nullptr)
                 relation_close(held, NoLock);
             if (OidIsValid(found.objectId))
