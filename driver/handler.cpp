@@ -7,12 +7,11 @@
 #include <cstring>
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <unordered_map>
-#include <linux/close_range.h>
 #include "fault.hpp"
+#include "spawn.hpp"
 #include "stop.hpp"
 
 namespace sor {
@@ -83,45 +82,23 @@ void handler::start() {
         close(to_child[1]);
         throw failure(exit_status::unavailable, "could not make a pipe for the handler", std::strerror(error));
     }
-    // Everything that allocates happens before the fork.
-    auto environment = environment_of_handler(options_.pass);
-    std::vector<char*> variables;
-    for (auto& entry : environment)
-        variables.push_back(entry.data());
-    variables.push_back(nullptr);
-    char shell[] = "/bin/sh", option[] = "-c";
-    char* arguments[] = {shell, option, options_.command.data(), nullptr};
-    const pid_t parent = getpid();
-
-    pid_ = fork();
-    if (pid_ == 0) {
-        // A group of its own: a time limit ends what the shell started too, and ^C reaches the driver alone.
-        setpgid(0, 0);
-        prctl(PR_SET_PDEATHSIG, SIGTERM);
-        if (getppid() != parent)
-            _exit(127);
-        std::signal(SIGPIPE, SIG_DFL);
-        std::signal(SIGXFSZ, SIG_DFL);
-        std::signal(SIGTERM, SIG_DFL);
-        std::signal(SIGINT, SIG_DFL);
-        dup2(to_child[0], STDIN_FILENO);
-        dup2(from_child[1], STDOUT_FILENO);
-        // Connections and whatever else the driver or its caller has open stay here.
-        close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
-        execve(shell, arguments, variables.data());
-        _exit(127);
-    }
-    const int error = errno;
-    close(to_child[0]);
-    close(from_child[1]);
     in_ = to_child[1];
     out_ = from_child[0];
-    if (pid_ < 0) {
+    const auto close_childs_ends = [&] {
+        close(to_child[0]);
+        close(from_child[1]);
+    };
+    try {
+        // A time limit ends what the shell started too.
+        pid_ = spawn({"/bin/sh", "-c", options_.command}, environment_of_handler(options_.pass), to_child[0],
+                     from_child[1], STDERR_FILENO);
+    } catch (...) {
+        close_childs_ends();
         close_end(in_);
         close_end(out_);
-        throw failure(exit_status::unavailable, "could not start the handler", std::strerror(error));
+        throw;
     }
-    setpgid(pid_, pid_); // in both processes: neither may come too late
+    close_childs_ends();
     fcntl(in_, F_SETFL, O_NONBLOCK);
     fcntl(out_, F_SETFL, O_NONBLOCK);
     to_write_.clear();

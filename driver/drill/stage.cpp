@@ -7,11 +7,10 @@
 #include <fstream>
 #include <iterator>
 #include <random>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <linux/close_range.h>
 #include "migrate/process.hpp"
+#include "spawn.hpp"
 #include "stop.hpp"
 
 namespace sor::drill {
@@ -191,38 +190,20 @@ scratch::~scratch() {
 
 program::program(const std::vector<std::string>& arguments, const std::vector<std::string>& environment,
                  const std::string& in, const std::string& out, const std::string& errors) {
-    auto words = arguments, variables = environment;
-    std::vector<char*> argv, envp;
-    for (auto& word : words)
-        argv.push_back(word.data());
-    argv.push_back(nullptr);
-    for (auto& variable : variables)
-        envp.push_back(variable.data());
-    envp.push_back(nullptr);
-    const std::string from = in.empty() ? "/dev/null" : in;
-    const pid_t parent = getpid();
-    pid_ = fork();
-    if (pid_ < 0)
-        throw failure(exit_status::unavailable, "could not start \"" + arguments.front() + "\"", std::strerror(errno));
-    if (pid_ == 0) {
-        setpgid(0, 0);
-        prctl(PR_SET_PDEATHSIG, SIGTERM);
-        if (getppid() != parent)
-            _exit(127);
-        for (const int number : {SIGPIPE, SIGXFSZ, SIGTERM, SIGINT})
-            std::signal(number, SIG_DFL);
-        const int input = open(from.c_str(), O_RDONLY), output = open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644),
-                  error = open(errors.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
-        if (input < 0 || output < 0 || error < 0)
-            _exit(126);
-        dup2(input, STDIN_FILENO);
-        dup2(output, STDOUT_FILENO);
-        dup2(error, STDERR_FILENO);
-        close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
-        execve(argv[0], argv.data(), envp.data());
-        _exit(127);
-    }
-    setpgid(pid_, pid_); // in both processes: neither may come too late
+    const auto open_file = [](const std::string& path, int flags) {
+        const int opened = open(path.c_str(), flags | O_CLOEXEC, 0644);
+        if (opened < 0)
+            throw failure(exit_status::unavailable, "could not open " + path, std::strerror(errno));
+        return opened;
+    };
+    struct file {
+        int number;
+        ~file() { close(number); }
+    };
+    const file input{open_file(in.empty() ? "/dev/null" : in, O_RDONLY)};
+    const file output{open_file(out, O_WRONLY | O_CREAT | O_TRUNC)};
+    const file error{open_file(errors, O_WRONLY | O_CREAT | O_TRUNC)};
+    pid_ = spawn(arguments, environment, input.number, output.number, error.number);
 }
 
 program::~program() {

@@ -4,11 +4,10 @@
 #include <cstring>
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <linux/close_range.h>
 #include "failure.hpp"
+#include "spawn.hpp"
 #include "stop.hpp"
 
 namespace sor::migrate {
@@ -56,42 +55,6 @@ std::vector<std::string> whole_environment(const program& program) {
     for (const auto& [name, value] : program.environment)
         all.push_back(name + "=" + value);
     return all;
-}
-
-pid_t start(const program& program, int in, int out, int errors) {
-    // Everything that allocates happens before the fork.
-    auto words = program.arguments;
-    auto variables = whole_environment(program);
-    std::vector<char*> argv, envp;
-    for (auto& word : words)
-        argv.push_back(word.data());
-    argv.push_back(nullptr);
-    for (auto& variable : variables)
-        envp.push_back(variable.data());
-    envp.push_back(nullptr);
-    const pid_t parent = getpid();
-    const pid_t child = fork();
-    if (child < 0)
-        throw failure(exit_status::unavailable, "could not start \"" + program.arguments.front() + "\"",
-                      std::strerror(errno));
-    if (child == 0) {
-        // A group of its own: it is ended with what it started, and ^C reaches the driver alone.
-        setpgid(0, 0);
-        prctl(PR_SET_PDEATHSIG, SIGTERM);
-        if (getppid() != parent)
-            _exit(127);
-        for (const int signal : {SIGPIPE, SIGXFSZ, SIGTERM, SIGINT})
-            std::signal(signal, SIG_DFL);
-        dup2(in, STDIN_FILENO);
-        dup2(out, STDOUT_FILENO);
-        dup2(errors, STDERR_FILENO);
-        close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
-        execvpe(argv[0], argv.data(), envp.data());
-        dprintf(STDERR_FILENO, "could not execute \"%s\": %s\n", argv[0], std::strerror(errno));
-        _exit(127);
-    }
-    setpgid(child, child); // in both processes: neither may come too late
-    return child;
 }
 
 // Adds what there is to read; closes at the end of it.
@@ -153,7 +116,9 @@ program_outcome run_programs(const std::vector<program>& programs, bool even_whe
     descriptor input(open("/dev/null", O_RDONLY | O_CLOEXEC));
     for (const auto& program : programs) {
         auto next = make_pipe();
-        running.add(start(program, input.get(), next.write.get(), errors.write.get()), program.arguments.front());
+        running.add(
+            spawn(program.arguments, whole_environment(program), input.get(), next.write.get(), errors.write.get()),
+            program.arguments.front());
         input = std::move(next.read);
     }
     errors.write.reset();
