@@ -413,7 +413,12 @@ verdict of_object(const ObjectAddress& object) {
     }
 }
 
-verdict of_dependents(const ObjectAddress& object, ObjectAddress& which) {
+namespace {
+
+// The first that judge(object, type of the dependency, whether it was seen before) finds guarded among all that depends
+// on an object, nearest first; which: that one.
+template <bridge::guarded F>
+verdict first_dependent(const ObjectAddress& object, ObjectAddress& which, F&& judge) {
     HASHCTL control = {};
     control.keysize = control.entrysize = sizeof(ObjectAddress);
     control.hcxt = CurrentMemoryContext;
@@ -434,12 +439,12 @@ verdict of_dependents(const ObjectAddress& object, ObjectAddress& which) {
                     ObjectAddressSubSet(one, d->classid, d->objid, d->objsubid);
                     bool known_already;
                     hash_search(seen, &one, HASH_ENTER, &known_already);
-                    if (known_already)
-                        return false;
-                    if ((out = of_object(one))) {
+                    if ((out = judge(one, d->deptype, known_already))) {
                         which = one;
                         return true;
                     }
+                    if (known_already)
+                        return false;
                     auto* next = static_cast<ObjectAddress*>(palloc(sizeof(ObjectAddress)));
                     *next = one;
                     waiting = lappend(waiting, next);
@@ -450,49 +455,25 @@ verdict of_dependents(const ObjectAddress& object, ObjectAddress& which) {
     return out;
 }
 
+} // namespace
+
+verdict of_dependents(const ObjectAddress& object, ObjectAddress& which) {
+    return first_dependent(object, which, [](const ObjectAddress& one, char, bool known_already) {
+        return known_already ? free_to_go : of_object(one);
+    });
+}
+
 verdict of_rows_taken_along(const ObjectAddress& object, ObjectAddress& which) {
-    HASHCTL control = {};
-    control.keysize = control.entrysize = sizeof(ObjectAddress);
-    control.hcxt = CurrentMemoryContext;
-    HTAB* seen = hash_create("sor dependents", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-    auto* first = static_cast<ObjectAddress*>(palloc(sizeof(ObjectAddress)));
-    *first = object;
-    List* waiting = list_make1(first);
     const Oid schema = object.classId == NamespaceRelationId ? object.objectId : InvalidOid;
-    verdict out = free_to_go;
-    for (int i = 0; i < list_length(waiting) && !out; ++i) {
-        CHECK_FOR_INTERRUPTS();
-        const ObjectAddress& of = *static_cast<ObjectAddress*>(list_nth(waiting, i));
-        any_row(DependRelationId, DependReferenceIndexId, {Anum_pg_depend_refclassid, Anum_pg_depend_refobjid},
-                {of.classId, of.objectId}, [&](HeapTuple tuple) {
-                    const auto* d = row<Form_pg_depend>(tuple);
-                    if (of.objectSubId != 0 && d->refobjsubid != of.objectSubId)
-                        return false;
-                    ObjectAddress one;
-                    ObjectAddressSubSet(one, d->classid, d->objid, d->objsubid);
-                    if (one.classId == RelationRelationId && d->deptype == DEPENDENCY_NORMAL) {
-                        const char kind = get_rel_relkind(one.objectId);
-                        const bool has_rows = kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE;
-                        const bool goes_anyway =
-                            (object.classId == RelationRelationId && one.objectId == object.objectId) ||
-                            (OidIsValid(schema) && get_rel_namespace(one.objectId) == schema);
-                        if (has_rows && !goes_anyway && (out = of_object(one))) {
-                            which = one;
-                            return true;
-                        }
-                    }
-                    bool known_already;
-                    hash_search(seen, &one, HASH_ENTER, &known_already);
-                    if (known_already)
-                        return false;
-                    auto* next = static_cast<ObjectAddress*>(palloc(sizeof(ObjectAddress)));
-                    *next = one;
-                    waiting = lappend(waiting, next);
-                    return false;
-                });
-    }
-    hash_destroy(seen);
-    return out;
+    return first_dependent(object, which, [&](const ObjectAddress& one, char dependency, bool) {
+        if (one.classId != RelationRelationId || dependency != DEPENDENCY_NORMAL)
+            return free_to_go;
+        const char kind = get_rel_relkind(one.objectId);
+        const bool has_rows = kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE;
+        const bool goes_anyway = (object.classId == RelationRelationId && one.objectId == object.objectId) ||
+                                 (OidIsValid(schema) && get_rel_namespace(one.objectId) == schema);
+        return has_rows && !goes_anyway ? of_object(one) : free_to_go;
+    });
 }
 
 verdict of_property(Oid role, ObjectAddress& which) {

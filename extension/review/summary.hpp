@@ -6,8 +6,8 @@
 namespace sor::review {
 
 struct summary {
-    const char* hash; // of the checksum and of each finding's direction, statement, severity and rule, and of what
-                      // names without a schema mean in destructive statements, in hex
+    const char* hash;      // of the checksum and of each finding's direction, statement, severity and rule, and of what
+                           // names without a schema mean in destructive statements, in hex
     int destructive[2];    // findings of the upgrade and of the downgrade
     const char* worst;     // the first destructive one: direction, statement, line and what it is; null: none
     const Jsonb* findings; // {"up": {severity: count…}, "down": {…}, "listed": [the first ones that are not safe]}
