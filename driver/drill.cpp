@@ -6,7 +6,7 @@
 #include "command.hpp"
 #include "db/calls.hpp"
 #include "drill/drills.hpp"
-#include "migrate/process.hpp"
+#include "process.hpp"
 #include "stop.hpp"
 #include "text.hpp"
 
@@ -79,12 +79,15 @@ void prepare(const std::string& folder) {
     fs::create_directories(folder + "/logs");
 }
 
+// The logins' passwords are in what this connection says.
+constexpr const char* unlogged = "-c log_statement=none -c log_min_duration_statement=-1";
+
 class rehearsal {
 public:
     rehearsal(const options_of_drill& options, command_context& context, const parameters& live)
         : options_(options), context_(context), live_(live),
-          control_(conninfo_of(live, {{"dbname", "postgres"}}), "sor drill"), who_(control_), source_(value("dbname")),
-          base_(control_, live, source_, who_.name("base")) {}
+          control_(conninfo_of(live, {{"dbname", "postgres"}, {"options", unlogged}}), "sor drill"), who_(control_),
+          source_(value("dbname")), base_(control_, live, source_, who_.name("base")) {}
 
     // One round on a fresh copy, under what `sabotage` takes away; the drill `only`, or all.
     round run(const sabotage_text* sabotage, const std::string& folder, std::optional<int> only = std::nullopt) {
@@ -127,9 +130,9 @@ private:
         who_.leave(on.admin());
         on.close_admin();
         const auto outcome =
-            migrate::run_programs({{{"pg_dump", "--format=custom", "--file=" + folder + "/rows.dump",
-                                     "--dbname=" + conninfo_of(live_, {{"dbname", on.database()}, {"password", ""}})},
-                                    {{"PGPASSWORD", value("password")}}}});
+            run_programs({{{"pg_dump", "--format=custom", "--file=" + folder + "/rows.dump",
+                            "--dbname=" + conninfo_of(live_, {{"dbname", on.database()}, {"password", ""}})},
+                           {{"PGPASSWORD", value("password")}}}});
         if (!outcome.succeeded)
             throw failure(exit_status::unavailable, "the rows of the drills could not be kept", outcome.errors,
                           "pg_dump of the server's version must be in PATH.");
@@ -283,6 +286,15 @@ exit_status sabotage_all(const options_of_drill& options, rehearsal& on) {
     return as_expected ? exit_status::done : exit_status::check_failed;
 }
 
+// Of a connection that is closed again: a database is copied whole only while nobody is in it.
+parameters parameters_of_live(command_context& context) {
+    const db::connection connection(context.options.conninfo, "sor drill");
+    auto all = connection.parameters();
+    std::erase_if(all, [](const auto& parameter) { return parameter.first == "dbname"; });
+    all.emplace_back("dbname", connection.database());
+    return all;
+}
+
 exit_status drill_command(const options_of_drill& options, command_context& context) {
     const auto* sabotage =
         options.sabotage.empty() || options.sabotage == "all" ? nullptr : find_sabotage(options.sabotage);
@@ -293,7 +305,7 @@ exit_status drill_command(const options_of_drill& options, command_context& cont
         throw failure(exit_status::usage, "unknown sabotage \"" + options.sabotage + "\"", {},
                       "Known:" + known + ", or all.");
     }
-    const auto live = connection_parameters(context.options.conninfo);
+    const auto live = parameters_of_live(context);
     if (db::connection connection(conninfo_of(live, {}), "sor drill"); !db::login_check(connection).superuser)
         throw failure(exit_status::refused, "the drills need a superuser",
                       "They copy the database, make logins for their parts and read the server's log.",

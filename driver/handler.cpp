@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include <unordered_map>
 #include "fault.hpp"
-#include "spawn.hpp"
+#include "process.hpp"
 #include "stop.hpp"
 
 namespace sor {

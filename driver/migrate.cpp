@@ -37,7 +37,7 @@ subcommand add(CLI::App& group, common_options& common, chosen_command& chosen, 
 void add_running_options(const subcommand& command) {
     auto& target = *command.chosen;
     command.app->add_flag("--out-of-order", target.out_of_order, "Even though it is not its turn");
-    add_duration(command.app, "--lock-timeout", target.lock_timeout, "How long a statement waits for a lock", 1, 3600);
+    add_duration(command.app, "--lock-timeout", target.lock_timeout, "How long a statement of a transaction waits for a lock", 1, 3600);
     add_duration(command.app, "--wait", target.patience.wait,
                  "How long to try where another session runs migrations, or a lock is not to be had", 0, 86400);
     command.app->add_option("--retries", target.patience.retries, "How often, in that time")

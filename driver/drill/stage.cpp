@@ -9,8 +9,7 @@
 #include <random>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "migrate/process.hpp"
-#include "spawn.hpp"
+#include "process.hpp"
 #include "stop.hpp"
 
 namespace sor::drill {
@@ -53,24 +52,6 @@ constexpr std::pair<const char*, const char*> role_of[] = {
     {"auditor", "sor_auditor"}, {"proposer", "sor_operator"}, {"approver", "sor_operator"}};
 
 } // namespace
-
-parameters connection_parameters(const std::string& conninfo) {
-    const char* keys[] = {"dbname", nullptr};
-    const char* values[] = {conninfo.empty() ? nullptr : conninfo.c_str(), nullptr};
-    const std::unique_ptr<PGconn, decltype(&PQfinish)> connection(PQconnectdbParams(keys, values, 1), &PQfinish);
-    if (PQstatus(connection.get()) != CONNECTION_OK)
-        throw failure(exit_status::unavailable, "could not connect to the database", PQerrorMessage(connection.get()),
-                      "--dbname names the database of the demo, and a superuser.");
-    parameters result;
-    const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> options(PQconninfo(connection.get()),
-                                                                               &PQconninfoFree);
-    for (auto* option = options.get(); option && option->keyword; ++option)
-        if (option->val && *option->val && std::strcmp(option->keyword, "dbname") != 0 &&
-            std::strcmp(option->keyword, "service") != 0)
-            result.emplace_back(option->keyword, option->val);
-    result.emplace_back("dbname", PQdb(connection.get()));
-    return result;
-}
 
 std::string conninfo_of(parameters all, const parameters& different) {
     for (const auto& [key, value] : different) {
@@ -153,16 +134,18 @@ logins::~logins() {
 
 scratch::scratch(db::connection& control, const parameters& server, const std::string& source, std::string name)
     : control_(control), name_(std::move(name)) {
-    const auto of_source = "\"" + source + "\"";
+    const auto create =
+        control_.query("select format('create database %I template %I', $1::text, $2::text)", {name_, source})
+            .text(0, 0);
     try {
-        control_.query(("create database " + name_ + " template " + of_source).c_str(), {});
+        control_.query(create.c_str(), {});
     } catch (const db::sql_error& error) {
         if (error.sqlstate() != "55006")
             throw;
         // somebody is connected to it
         control_.query(("create database " + name_ + " template template0").c_str(), {});
         const std::vector<std::pair<std::string, std::string>> secret{{"PGPASSWORD", value_of(server, "password")}};
-        const auto outcome = migrate::run_programs(
+        const auto outcome = run_programs(
             {{{"pg_dump", "--format=custom", "--compress=0",
                "--dbname=" + conninfo_of(server, {{"dbname", source}, {"password", ""}})},
               secret},

@@ -14,9 +14,6 @@ namespace sor::drill {
 
 using parameters = std::vector<std::pair<std::string, std::string>>;
 
-// What libpq makes of a connection string and the environment: host, port, user, password and so on; dbname is that of
-// the connection.
-parameters connection_parameters(const std::string& conninfo);
 std::string conninfo_of(parameters all, const parameters& different);
 
 // Polls until it answers true. Throws failure (unavailable) when that takes longer than a minute, or a stop is

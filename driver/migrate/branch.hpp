@@ -4,7 +4,7 @@
 #include "command.hpp"
 #include "db/calls.hpp"
 #include "migrate/files.hpp"
-#include "migrate/process.hpp"
+#include "process.hpp"
 
 namespace sor::migrate {
 

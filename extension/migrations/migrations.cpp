@@ -168,10 +168,6 @@ void approve(const migration& m, const Jsonb* override, const text* review) {
                           errhint("sor migrate rehearse tries it on a branch of this database.")));
 }
 
-} // namespace
-
-namespace {
-
 // What a client sent names the call: a view, a default, a trigger that it comes upon does not approve in its name.
 bool client_asks_to_approve() {
     constexpr std::string_view function = "approve_migration";

@@ -129,10 +129,6 @@ struct name_check {
     }
 };
 
-} // namespace
-
-namespace {
-
 name_check check_names(const Node* node, bool same_path) {
     name_check check = {same_path};
     ListCell* cell;
