@@ -1,7 +1,7 @@
 #include "command.hpp"
 #include <charconv>
 #include <optional>
-#include "db/calls.hpp"
+#include "text.hpp"
 
 namespace sor {
 namespace {
@@ -69,6 +69,18 @@ db::connection connect(const command_context& context, login_kind kind) {
         throw failure(exit_status::refused, "the login has more rights than this command should run with", detail,
                       "Use a login of its own with a sor_ role and nothing else, or --allow-privileged-login.");
     return connection;
+}
+
+std::vector<db::tenant> tenants_meant(db::connection& connection, const std::string& name) {
+    auto granted = db::granted_tenants(connection);
+    if (!name.empty())
+        std::erase_if(granted, [&](const auto& tenant) { return fold(tenant.name) != fold(name); });
+    if (granted.empty())
+        throw failure(exit_status::refused,
+                      name.empty() ? "no tenant is granted to the login" : "unknown tenant \"" + name + "\"",
+                      name.empty() ? "" : "No tenant of this name is granted to the login.",
+                      "An operator grants tenants with sor.grant_tenant, to operators too.");
+    return granted;
 }
 
 CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& description,

@@ -2,7 +2,9 @@
 #include <chrono>
 #include <functional>
 #include <string>
+#include <vector>
 #include <CLI/CLI.hpp>
+#include "db/calls.hpp"
 #include "db/connection.hpp"
 #include "failure.hpp"
 #include "log.hpp"
@@ -35,6 +37,9 @@ enum class login_kind { job, operator_, boundary };
 // with whatever sor.login_check finds in excess, and that option does not help it.
 db::connection connect(const command_context& context, login_kind kind = login_kind::job);
 
+// The tenants granted to the login or, where it is not empty, the one of that name. Refuses (77) where there is none.
+std::vector<db::tenant> tenants_meant(db::connection& connection, const std::string& name);
+
 // Filled by the command that the arguments chose.
 using chosen_command = std::function<exit_status(command_context&)>;
 
@@ -51,6 +56,7 @@ void declare_work(CLI::App& app, common_options& common, chosen_command& chosen)
 void declare_relay(CLI::App& app, common_options& common, chosen_command& chosen);
 void declare_mcp(CLI::App& app, common_options& common, chosen_command& chosen);
 void declare_report(CLI::App& app, common_options& common, chosen_command& chosen);
+void declare_verify(CLI::App& app, common_options& common, chosen_command& chosen);
 void declare_purge(CLI::App& app, common_options& common, chosen_command& chosen);
 void declare_metrics(CLI::App& app, common_options& common, chosen_command& chosen);
 void declare_status(CLI::App& app, common_options& common, chosen_command& chosen);

@@ -33,6 +33,7 @@ int run(int argc, char** argv) {
     declare_relay(app, common, chosen);
     declare_mcp(app, common, chosen);
     declare_report(app, common, chosen);
+    declare_verify(app, common, chosen);
     declare_purge(app, common, chosen);
     declare_metrics(app, common, chosen);
     declare_status(app, common, chosen);

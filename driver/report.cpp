@@ -96,19 +96,6 @@ void print_report(const std::string& text) {
                 {"destination", "event_type", "aggregate_id", "status", "attempts", "processed_at", "last_error"});
 }
 
-// The tenants that are meant: the one that was named, else all that are granted.
-std::vector<db::tenant> tenants_meant(const report_options& options, db::connection& connection) {
-    auto granted = db::granted_tenants(connection);
-    if (options.tenant.empty())
-        return granted;
-    for (const auto& tenant : granted)
-        if (fold(tenant.name) == fold(options.tenant))
-            return {tenant};
-    throw failure(exit_status::refused, "unknown tenant \"" + options.tenant + "\"",
-                  "No tenant of this name is granted to the login.",
-                  "An operator grants tenants with sor.grant_tenant.");
-}
-
 db::tenant only_tenant(const std::vector<db::tenant>& tenants) {
     if (tenants.size() == 1)
         return tenants.front();
@@ -119,31 +106,29 @@ db::tenant only_tenant(const std::vector<db::tenant>& tenants) {
 
 exit_status report_run(const report_options& options, db::connection& connection,
                        const std::vector<db::tenant>& tenants, const std::string& run) {
-    for (const auto& tenant : tenants) {
-        std::string text;
+    std::string text;
+    const db::tenant* whose = nullptr; // an id does not say whose run it is
+    for (std::size_t at = 0; at < tenants.size() && whose == nullptr; ++at) {
         try {
-            text = db::forensic_report(connection, tenant.id, run);
+            text = db::forensic_report(connection, tenants[at].id, run);
+            whose = &tenants[at];
         } catch (const db::sql_error& error) {
-            // an id does not say whose run it is
-            if (error.sqlstate() == "SR010" && &tenant != &tenants.back())
-                continue;
-            if (error.sqlstate() == "SR010" || error.sqlstate() == "22P02")
-                throw failure(exit_status::usage, "there is no run \"" + report::visible(excerpt(run, 100)) + "\"",
-                              options.tenant.empty() ? "It was looked for in each tenant that is granted to the login."
-                                                     : "It was looked for in tenant \"" + tenant.name + "\".",
-                              "sor report --tenant NAME lists the runs of a tenant.");
-            throw;
+            if (error.sqlstate() != "SR010" && error.sqlstate() != "22P02")
+                throw;
         }
-        if (options.format == "json")
-            print(report::indented(text) + "\n");
-        else if (options.format == "html")
-            print(report::page_of_run(text, tenant.name, static_cast<std::size_t>(4 * options.max)));
-        else
-            print_report(text);
-        return exit_status::done;
     }
-    throw failure(exit_status::refused, "no tenant is granted to the login", {},
-                  "An operator grants tenants with sor.grant_tenant.");
+    if (whose == nullptr)
+        throw failure(exit_status::usage, "there is no run \"" + report::visible(excerpt(run, 100)) + "\"",
+                      options.tenant.empty() ? "It was looked for in each tenant that is granted to the login."
+                                             : "It was looked for in tenant \"" + tenants.front().name + "\".",
+                      "sor report --tenant NAME lists the runs of a tenant.");
+    if (options.format == "json")
+        print(report::indented(text) + "\n");
+    else if (options.format == "html")
+        print(report::page_of_run(text, whose->name, static_cast<std::size_t>(4 * options.max)));
+    else
+        print_report(text);
+    return exit_status::done;
 }
 
 void print_runs(const std::vector<db::found_run>& found) {
@@ -245,7 +230,7 @@ exit_status answer(const report_options& options, command_context& context) {
         throw failure(exit_status::usage, "--until goes with --since");
     auto connection = connect_in_zone(options, context);
     std::signal(SIGPIPE, SIG_DFL); // `sor report | head` ends as any filter does
-    const auto tenants = tenants_meant(options, connection);
+    const auto tenants = tenants_meant(connection, options.tenant);
     if (!options.run.empty() && options.run != "latest")
         return report_run(options, connection, tenants, options.run);
     const auto tenant = only_tenant(tenants);

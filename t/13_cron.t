@@ -15,7 +15,7 @@ $world->load_ok($world->statement($n, qw(Alice Bob)), '--tenant-from', 'director
 chmod 0755, $world->dir, $world->home;
 my $crontab = slurp($world->home . '/crontab');
 my $jobs = $crontab =~ s{^(?:\S+ ){5}( *sor (\w+) .*)$}{* * * * * $1 2>>$2.err}gm;
-is($jobs, 3, 'the three jobs of the example');
+is($jobs, 4, 'the four jobs of the example');
 note($crontab);
 my $file = spew($world->dir . '/crontab', $crontab);
 is(system('crontab', $file), 0, 'crontab installed');
@@ -29,5 +29,6 @@ is(system('crontab', '-r'), 0, 'crontab removed');
 $world->totals_ok($n, 'under cron');
 is($world->sql("SELECT DISTINCT run_key = to_char(now(), 'YYYY-MM-DD') OR run_key = to_char(now() - interval '5 min', 'YYYY-MM-DD') FROM sor.runs"),
 	't', 'the run key is the day, as the crontab\'s line says');
-is(slurp($world->home . "/$_.err"), '', "$_ was quiet") for qw(work relay purge);
+is(slurp($world->home . "/$_.err"), '', "$_ was quiet") for qw(work relay purge verify);
+is($world->sql('SELECT count(*) FROM sor.verifications WHERE whole'), 2, 'history was verified');
 done_testing;

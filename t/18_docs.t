@@ -9,7 +9,7 @@ use IPC::Run ();
 use SorTest qw(decode_json slurp spew top);
 use Test::More;
 
-my %login_of = (load => 'backend', work => 'night_worker', mcp => 'night_worker', relay => 'relay', purge => 'relay', preflight => 'operator', metrics => 'operator', status => 'auditor', pause => 'operator', resume => 'operator', redrive => 'operator', report => 'auditor', drill => 'operator', doctor => 'operator', migrate => 'operator');
+my %login_of = (load => 'backend', work => 'night_worker', mcp => 'night_worker', relay => 'relay', purge => 'relay', verify => 'auditor', preflight => 'operator', metrics => 'operator', status => 'auditor', pause => 'operator', resume => 'operator', redrive => 'operator', report => 'auditor', drill => 'operator', doctor => 'operator', migrate => 'operator');
 my @pages = ('README.md', map { s{^\Q${\top}\E/}{}r } sort glob top . '/docs/*.md');
 
 my $world = SorTest->new(bare => 1);
@@ -306,7 +306,7 @@ for my $page (@pages)
 	push @wrong, $_ for grep { !-e top . "/$_" } $text =~ m{`((?:t|sql|driver|extension|scripts|examples|bench)/[\w./-]+)`}g;
 	push @wrong, $_ for grep { index($sqlstates, $_) < 0 } $text =~ /\b(SR0\d\d)\b/g;
 	# the driver's options, where a command is named
-	while ($text =~ /(?:^|[`\s\/])sor (load|work|mcp|relay|purge|report|preflight|metrics|status|pause|resume|redrive|drill|doctor|migrate \w+)\b([^`\n]*)/g)
+	while ($text =~ /(?:^|[`\s\/])sor (load|work|mcp|relay|purge|verify|report|preflight|metrics|status|pause|resume|redrive|drill|doctor|migrate \w+)\b([^`\n]*)/g)
 	{
 		my ($command, $rest) = ($1, $2);
 		push @wrong, "sor $command $_" for grep { !$options{$command}{$_} } $rest =~ /(?<!\S)(--[a-z][a-z-]*)/g;

@@ -563,6 +563,12 @@ std::vector<unfinished_object> unfinished_objects(connection& connection) {
     return objects;
 }
 
+verification verify_events(connection& connection, const std::string& tenant_id) {
+    const auto result =
+        connection.query("select streams, events, first_bad from sor.verify_events($1::uuid)", {tenant_id});
+    return {result.integer(0, 0), result.integer(0, 1), result.text(0, 2)};
+}
+
 std::vector<metric> metrics(connection& connection) {
     const auto result = connection.query(
         "select name, labels, case when value = 'Infinity' then '+Inf' else value::text end, family, type, help from "

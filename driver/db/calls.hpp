@@ -293,6 +293,12 @@ struct unfinished_object {
 };
 std::vector<unfinished_object> unfinished_objects(connection&);
 
+struct verification {
+    std::int64_t streams, events;
+    std::string first_bad; // jsonb, empty where history is sound
+};
+verification verify_events(connection&, const std::string& tenant_id);
+
 struct metric {
     std::string name, labels, value, family, type, help; // labels: a JSON object
 };

@@ -129,11 +129,11 @@ bool services::may_log() {
 
 services::known_user read_user(db::connection& connection, const identity& who) {
     const auto tenants = db::granted_tenants(connection);
-    const auto& tenant = pick(
+    const auto tenant = pick(
         tenants, who.tenant, [](const auto& t) { return t.name; }, "tenant",
         "Name one by --tenant, or have an operator grant it with sor.grant_tenant.");
     const auto users = db::granted_users(connection, tenant.id);
-    const auto& user = pick(
+    const auto user = pick(
         users, who.on_behalf_of, [](const auto& u) { return u.email; }, "user",
         "Name one by --on-behalf-of, or have an operator grant it with sor.grant_tenant.");
     return {{tenant.id, user.id}, std::make_shared<const catalogue>(db::list_tools(connection, tenant.id, user.id))};

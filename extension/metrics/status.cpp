@@ -150,7 +150,7 @@ void look_at_history(problems& out, const watched_tenant& t) {
     if (!found.empty())
         out.add({severity::critical, "history_unsound", t.name, nullptr, found.time(0, 1), 1,
                  "the last verification found changed or missing events",
-                 psprintf("select first_bad from sor.verify_events(%s)", literal(bridge::to_cstring(t.id)))});
+                 psprintf("sor verify --tenant %s", quoted(t.name))});
 }
 
 void look_at_pauses(problems& out, Oid caller) {

@@ -1,0 +1,36 @@
+# sor verify: silent while history is sound; after a change it names the tenant and the event, and every other tenant is verified too.
+use strict;
+use warnings FATAL => 'all';
+use SorTest qw(decode_json);
+use Test::More;
+
+my $world = SorTest->new(tenants => [ 'Alice', 'Bob', 'Carol' ]);
+my ($alice, $bob) = map { $world->tenant_id($_) } qw(Alice Bob);
+$world->load_ok($world->statement(12, qw(Alice Bob Carol)), '--tenant-from', 'directorate', '--set', 'statement=1');
+$world->work_ok;
+my @verify = ('verify', '--dbname', 'service=reconciler_auditor');
+my $r = $world->ok_sor(\@verify, 'sound history');
+is("$r->{out}$r->{err}", '', 'is verified silently');
+is($world->sql('SELECT count(*) FROM sor.verifications WHERE whole'), 3, 'of every tenant, and noted');
+my $events = $world->sql("SELECT count(*) FROM sor.agent_events WHERE tenant_id = '$alice'");
+like($world->ok_sor([ @verify, '--verbose', '--tenant', 'ALICE ' ], 'of one tenant')->{out}, qr/\Aok    tenant "Alice": $events events in \d+ streams?\n\z/, 'says what was read');
+
+# Bob's history is changed by somebody whom nothing in the database stops
+my ($id, $stream, $seq) = split /\|/, $world->sql("SELECT id, stream_id, seq FROM sor.agent_events WHERE tenant_id = '$bob' AND event_type = 'turn.finished' ORDER BY id LIMIT 1");
+$world->sql("SET session_replication_role = replica; UPDATE sor.agent_events SET actor = 'somebody else' WHERE id = '$id'");
+$r = $world->sor(\@verify);
+is($r->{rc}, 1, 'changed history');
+like($r->{out}, qr/\AFAIL  tenant "Bob": .+\n      stream "$stream", seq $seq, event "$id"\n\z/, 'is named, with the event, and nothing else is');
+is($world->sql("SELECT string_agg(name || ' ' || whole, ', ' ORDER BY name) FROM sor.verifications JOIN sor.tenants USING (tenant_id)"), 'Alice true, Bob false, Carol true', 'each as it is');
+like($world->sor([ 'status', '--dbname', 'service=operator' ])->{out}, qr/history_unsound of tenant "Bob".*sor verify --tenant Bob/s, 'sor status repeats it');
+my $rows = decode_json($world->sor([ @verify, '--json' ])->{out});
+is(join(' ', map { $_->{tenant} . (defined $_->{first_bad} ? " $_->{first_bad}{id}" : '') } @$rows), "Alice Bob $id Carol", 'for programs');
+
+# who may
+is($world->sor([ @verify, '--tenant', 'nobody' ])->{rc}, 77, 'an unknown tenant');
+is($world->sor([ 'verify', '--dbname', 'service=reconciler_worker' ])->{rc}, 77, 'a worker may not');
+$world->sql("SELECT sor.revoke_tenant('reconciler_auditor', tenant_id) FROM sor.tenants");
+$r = $world->sor(\@verify);
+is($r->{rc}, 77, 'without a grant there is nothing to be sure of');
+like($r->{err}, qr/no tenant is granted to the login/, 'which it says');
+done_testing;
