@@ -124,18 +124,18 @@ parameter_list branch::environment() const {
 
 void branch::choose_tables(const std::vector<const migration*>& migrations) {
     std::set<std::string> wanted;
-    std::vector<std::string> todo;
+    std::vector<std::string> unvisited;
     const auto want = [&](const std::string& table) {
         if (wanted.insert(table).second)
-            todo.push_back(table);
+            unvisited.push_back(table);
     };
     for (const auto& table : tables_)
         for (const auto* one : migrations)
             if (names_table(one->up, table.name) || (one->down && names_table(*one->down, table.name)))
                 want(table.table);
-    while (!todo.empty()) {
-        const auto next = todo.back();
-        todo.pop_back();
+    while (!unvisited.empty()) {
+        const auto next = unvisited.back();
+        unvisited.pop_back();
         for (const auto& table : tables_)
             if (table.table == next)
                 for (const auto& needed : table.needs)

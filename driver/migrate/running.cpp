@@ -97,17 +97,17 @@ double milliseconds_since(steady_clock::time_point begin) {
 std::vector<db::ran_statement> run_verbatim(db::connection& connection, const std::string& version,
                                             db::direction direction, const db::migration_step& step,
                                             bool out_of_order) {
-    const auto todo = db::begin_migration_step(connection, version, direction, step.step, out_of_order);
+    const auto begun = db::begin_migration_step(connection, version, direction, step.step, out_of_order);
     fault::point("after-begin-step");
-    for (const auto& cleanup : todo.cleanup) {
+    for (const auto& cleanup : begun.cleanup) {
         db::execute_verbatim(connection, cleanup);
         fault::point("after-cleanup");
     }
     std::optional<double> duration;
     std::vector<db::ran_statement> ran;
-    if (todo.statement) {
+    if (begun.statement) {
         const auto begin = steady_clock::now();
-        db::execute_verbatim(connection, *todo.statement);
+        db::execute_verbatim(connection, *begun.statement);
         duration = milliseconds_since(begin);
         fault::point("after-statement");
         ran.push_back({step.first_statement, step.line, "outside a transaction", *duration, "null"});
