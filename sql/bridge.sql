@@ -103,6 +103,7 @@ select sor.uuid_v7() > '0fffffff-ffff-7fff-bfff-ffffffffffff' as greater;
 set client_min_messages = warning;
 set search_path = bridge_test, sor, public;
 select uuid_floor('1970-01-01 00:00:00.001+00'), uuid_floor('2026-07-01 12:00:00.5+00'), uuid_floor('1969-12-31 00:00+00');
+select uuid_floor('2555-01-01 00:00+00'), uuid_floor('20000-01-01 00:00+00'), uuid_floor('infinity'), uuid_floor('-infinity');
 select sor.uuid_v7() between uuid_floor(clock_timestamp() - interval '1 minute') and uuid_floor(clock_timestamp() + interval '1 minute') as within;
 select t, parse_uuid(t) from unnest(array['01234567-89ab-cdef-0123-456789ABCDEF', '0123456789abcdef0123456789abcdef', '', '0',
     '0123456789abcdef0123456789abcdef0', '01234567-89ab-cdef-0123-456789abcde', '012345678-9ab-cdef-0123-456789abcdef',

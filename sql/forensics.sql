@@ -135,6 +135,62 @@ select r = r::text::jsonb as well_formed, jsonb_array_length(r -> 'events') as e
        r -> 'events' = (select jsonb_agg(to_jsonb(e) - '{tenant_id,run_id,prev_hash,hash}'::text[] || jsonb_build_object('narrative', n.narrative) order by id) from sor.agent_events e join sor.replay(:a, :'live') n using (seq) where run_id = :'live') as same,
        r #>> '{events,99,payload,n}' as n, r #>> '{events,-1,payload,nested,0}' as last, r -> 'outbox' as outbox
   from sor.forensic_report(:a, :'live') r;
+-- whoever asks from an event's own moment on is told of it
+select count(*) > 150 as events, count(*) filter (where not exists (select from sor.what_happened(:a, e.created_at, '9999-12-31', 9) w where w.created_at = e.created_at)) as missed
+  from sor.agent_events e where tenant_id = :a;
+select count(*) > 150 as until_2555 from sor.what_happened(:a, '-infinity', '2555-01-01');
+
+-- what went wrong and was put right since is no complaint: a call that succeeded when tried again, an outcome that a retry
+-- has settled, an item that was completed later, or put back by an operator
+delete from forensics_test.pending;
+insert into forensics_test.pending values (:a, 11, 1), (:a, 12, 2);
+select run_id as again, run_token as token from sor.start_run(:a, 'rec', 'again', :'ann', '{"queue": "forensics_pending"}') \gset
+select sor.begin_turn(:a, :'again', :token), sor.uuid_v7() as failing, sor.uuid_v7() as asking \gset
+select sor.call_tool(:a, null, :'again', :token, 1, :'failing', 'write', '{"table": "forensics_expenses", "record": {"transaction_id": 11, "amount": 1000}}') ->> 'status' as status;
+select sor.begin_tool_call(:a, :'again', :token, 1, :'asking', 'model', '{}') as unanswered \gset
+select sor.finish_tool_call(:a, :'again', :token, :'unanswered', 'unknown', '{"message": "time out"}') \g /dev/null
+select sor.call_tool(:a, null, :'again', :token, 1, sor.uuid_v7(), 'claim', '{"queue": "forensics_pending", "limit": 2, "lease_seconds": 60}') as claimed \gset
+create function forensics_test.failing(claimed jsonb, item text, error text) returns jsonb language sql as $$
+    select jsonb_build_object('queue', 'forensics_pending', 'limit', 0, 'lease_seconds', 60, 'fail', jsonb_agg(jsonb_build_object('item_id', item, 'claim_token', x -> 'claim_token', 'error', error)))
+      from jsonb_array_elements(claimed #> '{result,items}') x where x ->> 'item_id' = item
+$$;
+select sor.call_tool(:a, null, :'again', :token, 1, sor.uuid_v7(), 'claim', forensics_test.failing(:'claimed', '11', 'no category')) ->> 'status' as status;
+update sor.queues set max_attempts = 1 where name = 'forensics_pending';
+select sor.call_tool(:a, null, :'again', :token, 1, sor.uuid_v7(), 'claim', forensics_test.failing(:'claimed', '12', 'no amount')) ->> 'status' as status;
+update sor.queues set max_attempts = 5 where name = 'forensics_pending';
+select sor.finish_turn(:a, :'again', :token, 1) \g /dev/null
+select sor.finish_run(:a, :'again', :token) \g /dev/null
+create function forensics_test.told(run uuid) returns table (kind text, next text, failure_point text) language sql as $$
+    select r #>> '{finding,kind}', forensics_test.mask(r #>> '{finding,command}'), forensics_test.mask(r #>> '{summary,failure_point}')
+      from sor.forensic_report('00000000-0000-7000-8000-00000000f0a1', run) r
+$$;
+select * from forensics_test.told(:'again') \gx
+select sor.requeue(:a, 'forensics_pending', '12') \g /dev/null
+select * from forensics_test.told(:'again') \gx
+select run_id as retry, run_token as token from sor.start_run(:a, 'rec', 'again.again', :'ann') \gset
+select sor.begin_turn(:a, :'retry', :token) \g /dev/null
+select sor.begin_tool_call(:a, :'retry', :token, 1, :'asking', 'model', '{}') as answered \gset
+select sor.finish_tool_call(:a, :'retry', :token, :'answered', 'succeeded') \g /dev/null
+select * from forensics_test.told(:'again') \gx
+select sor.call_tool(:a, null, :'retry', :token, 1, :'failing', 'write', '{"table": "forensics_expenses", "record": {"transaction_id": 11, "amount": 999}}') ->> 'status' as status;
+select * from forensics_test.told(:'again') \gx
+update sor.ready set available_at = clock_timestamp() where queue = 'forensics_pending';
+select count(sor.complete(:a, 'forensics_pending', item_id, claim_token)) from sor.claim(:a, 'forensics_pending', 'rec', 2, '1 min');
+select * from forensics_test.told(:'again') \gx
+-- what an operator has paused comes first
+select sor.pause('tenant', 'forensics A', 'an audit') \g /dev/null
+update sor.runs set lease_until = clock_timestamp() - interval '1 ms' where id = :'retry';
+select split_part(sor.forensic_report(:a, :'retry') #>> '{finding,next_action}', ' by ', 1) as first_of_all;
+select sor.resume('tenant', 'forensics A') \g /dev/null
+-- the gap is told in the session's time zone too, and a run may last for days
+set timezone = 'Asia/Kolkata';
+select narrative like '% after a gap from ____-__-__ __:__:__ UTC+05:30 to ____-__-__ __:__:__ UTC+05:30.%' as told from sor.replay(:a, :'run') where event_type = 'run.resumed';
+set timezone = utc;
+begin;
+update sor.runs set finished_at = started_at + interval '3 days 2 h' where id = :'again';
+select substring(sor.forensic_report(:a, :'again') #>> '{summary,timeline}', 'after .*') as duration;
+rollback;
+
 -- several tenants in one statement
 select count(*), count(v.first_bad) as bad from (values (:a::uuid), (:b::uuid)) t (id), sor.verify_events(t.id) v;
 
@@ -142,7 +198,7 @@ select count(*), count(v.first_bad) as bad from (values (:a::uuid), (:b::uuid)) 
 set role forensics_auditor;
 select forensics_test.attempt(format('select sor.%s', x)) from (values (format('replay(%L, %L)', :a, :b)), (format('rebuild_run(%L, %L)', :a, :b)),
     (format('forensic_report(%L, %L)', :a, :b)), (format('verify_events(%L, %L)', :a, :b)), (format('verify_events(%L)', :b)),
-    (format('what_happened(%L, now(), now(), 0)', :a)), ('doctor()')) v (x);
+    (format('what_happened(%L, now(), now(), 0)', :a)), (format('what_happened(%L, now(), now() - interval ''1 s'')', :a)), ('doctor()')) v (x);
 set role forensics_worker;
 select forensics_test.attempt(format('select sor.%s', x)) from (values (format('replay(%L, %L)', :a, :'run')), (format('forensic_report(%L, %L)', :a, :'run')),
     (format('verify_events(%L)', :a))) v (x);
@@ -185,21 +241,41 @@ select what, forensics_test.tampered(format(command, :'run', :'message'), :'run'
     ('a tool call''s row', 'delete from sor.tool_calls where run_id = %1$L and tool = ''drop_table'''),
     ('the dispatch of a message', 'delete from sor.agent_events where stream_id = %2$L and seq = 2'),
     ('the whole history of a message', 'delete from sor.agent_events where stream_id = %2$L'),
-    ('the tenant''s own stream', 'delete from sor.agent_events where event_type in (''role.assigned'', ''grant.changed'') and tenant_id = ''00000000-0000-7000-8000-00000000f0a1''')
+    ('the tenant''s own stream', 'delete from sor.agent_events where event_type in (''role.assigned'', ''grant.changed'', ''switch.paused'', ''switch.resumed'') and tenant_id = ''00000000-0000-7000-8000-00000000f0a1'''),
+    ('a stream of nothing', 'insert into sor.agent_events select tenant_id, new, 1, id, run_id, null, null, null, ''expense.approved'', ''user'', ''boss'', null, ''{}'', to_timestamp(0), zero, sha256(''\x01''::bytea || zero ||'
+        ' uuid_send(tenant_id) || uuid_send(new) || int8send(1) || uuid_send(id) || ''\x01''::bytea || uuid_send(run_id) || ''\x000000''::bytea || int4send(16) || ''expense.approved''::bytea || int4send(4) ||'
+        ' ''user''::bytea || int4send(4) || ''boss''::bytea || ''\x00''::bytea || int4send(2) || ''{}''::bytea || int8send(0)) from (select tenant_id, id as run_id, sor.uuid_v7() as id, sor.uuid_v7() as new,'
+        ' decode(repeat(''00'', 32), ''hex'') as zero from sor.runs where id = %1$L offset 0) x'),
+    ('a run that runs again', 'update sor.runs set status = ''running'', finished_at = null, lease_until = now() where id = %1$L'),
+    ('a run of somebody else', 'update sor.runs set worker = ''nobody'', on_behalf_of = null where id = %1$L'),
+    ('a call that succeeded after all', 'update sor.tool_calls set status = ''succeeded'', error = null where run_id = %1$L and tool = ''drop_table'''),
+    ('a call that got another answer', 'update sor.tool_calls set error = ''{}'' where run_id = %1$L and tool = ''drop_table'''),
+    ('a turn that said something else', 'update sor.turns set output = ''{"x": 1}'' where run_id = %1$L and turn_no = 2'),
+    ('a message to be sent again', 'update sor.outbox set status = ''pending'', processed_at = null where id = %2$L'),
+    ('a message to somebody else', 'update sor.outbox set payload = payload || ''{"to": "thief@x.example"}'' where id = %2$L')
 ) v (what, command);
 -- and the report of such a run says so before anything else
-create function forensics_test.report_of_tampered(run uuid) returns text language plpgsql as $$
+create function forensics_test.report_of_tampered(run uuid, command text) returns text language plpgsql as $$
 declare found jsonb;
 begin
     alter table sor.agent_events disable trigger all;
-    update sor.agent_events set actor = 'nobody' where stream_id = run and seq = 3;
+    execute format(command, run);
+    perform sor.replay('00000000-0000-7000-8000-00000000f0a1', run), sor.what_happened('00000000-0000-7000-8000-00000000f0a1', '-infinity', 'infinity');
     found := sor.forensic_report('00000000-0000-7000-8000-00000000f0a1', run);
     raise exception using errcode = 'P9999', message = forensics_test.mask(concat_ws(E'\n', found #>> '{finding,kind}', found #>> '{finding,root_cause}',
         found #>> '{finding,command}', found #>> '{verification,first_bad,problem}', found #>> '{summary,cause_and_next_action}'));
-exception when sqlstate 'P9999' then
-    return sqlerrm;
+exception when sqlstate 'P9999' or data_corrupted then
+    return forensics_test.mask(sqlerrm);
 end $$;
-select forensics_test.report_of_tampered(:'run');
+select forensics_test.report_of_tampered(:'run', 'update sor.agent_events set actor = ''nobody'' where stream_id = %L and seq = 3');
+-- a row that was changed is its evidence; what makes no sense any more is told as it stands; a run without its row is not passed over
+select forensics_test.report_of_tampered(:'run', 'update sor.tool_calls set error = ''{}'' where run_id = %L and tool = ''drop_table''');
+select split_part(forensics_test.report_of_tampered(:'run', command), E'\n', 1) as kind from (values
+    ('update sor.agent_events set payload = jsonb_set(payload, ''{gap,from}'', ''"x"'') where stream_id = %L and event_type = ''run.resumed'''),
+    ('update sor.agent_events set payload = jsonb_set(payload, ''{gap,from}'', ''"9999-99-99T99:99:99+00:00"'') where stream_id = %L and event_type = ''run.resumed'''),
+    ('update sor.agent_events set payload = ''{"user_id": "x"}'' where event_type = ''role.assigned''; update sor.agent_events set payload = ''[1]'' where stream_id = %L'),
+    ('update sor.agent_events set payload = ''null'', created_at = ''infinity'', hash = ''x'', prev_hash = '''', actor = '''', event_type = '''' where stream_id = %L'),
+    ('update sor.runs set id = sor.uuid_v7() where id = %L')) v (command);
 select tgname, tgenabled from pg_trigger where tgrelid = 'sor.agent_events'::regclass and not tgisinternal order by 1;
 
 -- the doctor finds what is broken

@@ -9,9 +9,10 @@ namespace {
 // Milliseconds and 1/4096 ms in one ordered number of 60 bits.
 uint64 last_tick = 0;
 
-uint64 tick_of(uint64 unix_nanoseconds) {
-    const uint64 millis = unix_nanoseconds / 1000000;
-    return millis << 12 | (unix_nanoseconds % 1000000) * 4096 / 1000000;
+constexpr uint64 last_milli = (UINT64CONST(1) << 48) - 1; // in the year 10889
+
+uint64 tick_of(uint64 unix_millis, uint64 nanoseconds) {
+    return unix_millis << 12 | nanoseconds * 4096 / 1000000;
 }
 
 void put_tick(pg_uuid_t& id, uint64 tick) {
@@ -32,7 +33,8 @@ uint64 tick_in(const pg_uuid_t& id) {
 pg_uuid_t mint(uint64 least) {
     timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    uint64 tick = tick_of(static_cast<uint64>(now.tv_sec) * 1000000000 + static_cast<uint64>(now.tv_nsec));
+    const auto nanos = static_cast<uint64>(now.tv_nsec);
+    uint64 tick = tick_of(static_cast<uint64>(now.tv_sec) * 1000 + nanos / 1000000, nanos % 1000000);
     if (tick <= last_tick)
         tick = last_tick + 1;
     if (tick < least)
@@ -66,9 +68,14 @@ pg_uuid_t uuid_v7_after(const pg_uuid_t& after) {
 }
 
 pg_uuid_t uuid_v7_floor(TimestampTz moment) {
-    const int64 unix_micros = moment + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+    constexpr int64 unix_epoch = (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
     pg_uuid_t id = {};
-    put_tick(id, tick_of(static_cast<uint64>(unix_micros < 0 ? 0 : unix_micros) * 1000));
+    if (moment >= static_cast<int64>(last_milli) * 1000 - unix_epoch) {
+        memset(id.data, 0xff, UUID_LEN);
+        return id;
+    }
+    const auto micros = static_cast<uint64>(moment <= -unix_epoch ? 0 : moment + unix_epoch);
+    put_tick(id, tick_of(micros / 1000, micros % 1000 * 1000));
     id.data[8] = 0x80;
     return id;
 }

@@ -9,7 +9,8 @@ namespace sor::bridge {
 pg_uuid_t uuid_v7();
 // Also greater than `after`, even when the clock went back since that one was minted.
 pg_uuid_t uuid_v7_after(const pg_uuid_t& after);
-// The least id of that moment: bounds a range of ids by time.
+// The least id of that moment: bounds a range of ids by time. Moments that no id has, infinity too, have the first or
+// the last one.
 pg_uuid_t uuid_v7_floor(TimestampTz moment);
 
 } // namespace sor::bridge

@@ -198,8 +198,9 @@ void hold(const bridge::value* row, const head& at) {
 // Stamps, chains and inserts; h is the head before and after.
 void insert_after(head& h, const event& e) {
     const pg_uuid_t tenant = h.key.tenant;
-    const pg_uuid_t id = h.seq == 0 ? bridge::uuid_v7() : bridge::uuid_v7_after(h.id);
+    // Taken before the id is minted: an event's id is then no less than uuid_v7_floor of its created_at.
     const TimestampTz now = GetCurrentTimestamp();
+    const pg_uuid_t id = h.seq == 0 ? bridge::uuid_v7() : bridge::uuid_v7_after(h.id);
     const Jsonb* payload = e.payload ? e.payload : bridge::empty_object();
     const int64 seq = h.seq + 1;
     record r;

@@ -72,6 +72,9 @@ void flatten(JsonbContainer* object, std::string_view prefix, int levels, fields
 #define OF_INTENT(column)                                                                                              \
     "(select i." column " from sor.agent_events i where i.tenant_id = e.tenant_id and i.stream_id = e.message_id and " \
     "i.seq = 1)"
+#define UUID_IN(key)                                                                                                   \
+    "case when e.payload ->> '" key "' ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then (e.payload ->> '" key      \
+    "')::uuid end"
 #define EMAIL_OF(user) "(select u.email from sor.users u where u.tenant_id = e.tenant_id and u.id = " user ")"
 #define TOLD_COLUMNS                                                                                                   \
     "e.event_type, e.actor_kind, e.actor, coalesce(" EMAIL_OF("coalesce(e.on_behalf_of, " OF_INTENT(                   \
@@ -81,8 +84,8 @@ void flatten(JsonbContainer* object, std::string_view prefix, int levels, fields
                                  "payload") ", '{}') || e.payload"                                                     \
                                             " when e.event_type = 'role.assigned' then e.payload || "                  \
                                             "pg_catalog.jsonb_build_object('user_id', coalesce(" EMAIL_OF(             \
-                                                "(e.payload ->> 'user_id')::uuid") ", e.payload ->> 'user_id')) else " \
-                                                                                   "e.payload end, e.created_at"
+                                                UUID_IN("user_id")) ", e.payload ->> 'user_id')) else "                \
+                                                                    "e.payload end, e.created_at"
 
 // As LOCAL_TEXT writes it.
 const char* local_text(TimestampTz moment) {
@@ -101,12 +104,31 @@ const char* local_text(TimestampTz moment) {
     return minutes == 0 ? out : psprintf("%s:%02d", out, minutes);
 }
 
+// Same of a moment in a payload, which the journal writes in UTC. What is none stands as it is: history that was
+// changed must not keep the rest from being told.
+std::string_view local_text(std::string_view utc) {
+    struct pg_tm tm = {};
+    int used = 0;
+    int west = 0;
+    TimestampTz moment;
+    const char* copy = psprintf("%.*s", static_cast<int>(utc.size()), utc.data());
+    if (sscanf(copy, "%4d-%2d-%2dT%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min,
+               &tm.tm_sec, &used) != 6 ||
+        strcmp(copy + used + strspn(copy + used, ".0123456789"), "+00:00") != 0 || tm.tm_mon < 1 || tm.tm_mon > 12 ||
+        tm.tm_mday < 1 || tm.tm_mday > 31 || tm2timestamp(&tm, 0, &west, &moment) != 0)
+        return utc;
+    return local_text(moment);
+}
+
 // `first`: where those columns begin.
 text* narrative_of(const bridge::result& rows, uint64 row, int first) {
     auto* flat = static_cast<fields*>(palloc0(sizeof(fields)));
     const Jsonb* json = rows.json(row, first + 5);
     if (bridge::is_object(json))
         flatten(const_cast<JsonbContainer*>(&json->root), "", 3, *flat);
+    for (field& f : std::span(flat->list, static_cast<size_t>(flat->count)))
+        if (f.name == "gap.from" || f.name == "gap.to")
+            f.value = local_text(f.value);
     happening event;
     event.type = rows.string(row, first);
     event.actor_kind = rows.string(row, first + 1);
@@ -151,53 +173,83 @@ struct verdict {
     int64 events = 0;
     bool bad = false;
     pg_uuid_t stream = {};
-    int64 seq = 0; // 0: no event of the stream is meant
+    int64 seq = 0;                      // 0: no event of the stream is meant
+    const char* table = "agent_events"; // that `id` is a row of; nil: a whole stream is meant
     pg_uuid_t id = {};
     char problem[256] = {};
 
-    void found(const pg_uuid_t& in_stream, int64 at, const pg_uuid_t* event, const char* what) {
+    void found(const pg_uuid_t& in_stream, int64 at, const pg_uuid_t* row, const char* what) {
         if (bad)
             return;
         bad = true;
         stream = in_stream;
         seq = at;
-        if (event != nullptr)
-            id = *event;
+        if (row != nullptr)
+            id = *row;
         strlcpy(problem, what, sizeof(problem));
     }
 };
 
+// How calls end.
+constexpr const char* outcomes[] = {"succeeded", "failed", "refused", "unknown"};
+constexpr int outcome_count = 4;
+
+int outcome_of(const char* status) {
+    for (int i = 0; i < outcome_count; ++i)
+        if (strcmp(status, outcomes[i]) == 0)
+            return i;
+    return -1;
+}
+
 // What the events of one stream say of the thing whose life it is; turn and call counts are a run's.
 struct told {
-    bool run_started, run_succeeded, run_failed, run_cancelled;
-    bool enqueued, dispatched, dead;
+    const char* run = nullptr;     // its status; null: it was not started
+    const char* message = nullptr; // its status; null: it was not enqueued
     int last_turn;
-    int64 turns, ended_turns, ended_calls;
+    int64 turns, ended_turns;
+    int64 calls[outcome_count];
 
     void hear(const char* type, int turn_no) {
-        run_started |= strcmp(type, "run.started") == 0;
-        run_succeeded |= strcmp(type, "run.succeeded") == 0;
-        run_failed |= strcmp(type, "run.failed") == 0;
-        run_cancelled |= strcmp(type, "run.cancelled") == 0;
-        enqueued |= strcmp(type, "outbox.enqueued") == 0;
-        dispatched |= strcmp(type, "outbox.dispatched") == 0;
-        dead |= strcmp(type, "outbox.dead") == 0;
-        ended_turns += strcmp(type, "turn.finished") == 0;
-        if (strcmp(type, "turn.started") == 0 && turn_no > last_turn) { // the last one may begin again
+        if (strncmp(type, "run.", 4) == 0)
+            hear_run(type + 4);
+        else if (strncmp(type, "outbox.", 7) == 0)
+            hear_message(type + 7);
+        else if (strcmp(type, "item.requeued") == 0 && message != nullptr)
+            message = "pending";
+        else if (strcmp(type, "turn.finished") == 0)
+            ++ended_turns;
+        else if (strcmp(type, "turn.started") == 0 && turn_no > last_turn) { // the last one may begin again
             ++turns;
             last_turn = turn_no;
-        }
-        ended_calls += strncmp(type, "tool_call.", 10) == 0 && strcmp(type, "tool_call.started") != 0;
+        } else if (strncmp(type, "tool_call.", 10) == 0 && outcome_of(type + 10) >= 0)
+            ++calls[outcome_of(type + 10)];
+    }
+
+private:
+    void hear_run(const char* verb) {
+        if (strcmp(verb, "started") == 0)
+            run = "running";
+        for (const char* end : {"succeeded", "failed", "cancelled"})
+            if (run != nullptr && strcmp(verb, end) == 0)
+                run = end;
+    }
+    void hear_message(const char* verb) {
+        if (strcmp(verb, "enqueued") == 0)
+            message = "pending";
+        for (const char* end : {"dispatched", "dead"})
+            if (message != nullptr && strcmp(verb, end) == 0)
+                message = end;
     }
 };
 
 // What the tables say of it. A chain alone cannot show that its end was cut off, or that it is missing altogether.
 struct kept {
     pg_uuid_t stream;
-    char run_status[16]; // empty: there is no such run
-    int64 turns, ended_turns, ended_calls;
-    char message_status[16]; // empty: there is no such message
-    bool other;              // a stream of event_streams
+    char run[16]; // its status; empty: there is no such run
+    int64 turns, ended_turns;
+    int64 calls[outcome_count];
+    char message[16]; // its status; empty: there is no such message
+    bool other;       // a stream of event_streams
 };
 
 // Reads, in the order of their streams, what the tables say.
@@ -207,8 +259,8 @@ public:
     "select id, 'run', status, 0::bigint, 0::bigint from sor.runs where tenant_id = $1" of_run_id                      \
     " union all select run_id, 'turns', null, count(*), count(finished_at) from sor.turns"                             \
     "   where tenant_id = $1" of_run " group by run_id"                                                                \
-    " union all select run_id, 'calls', null, count(*) filter (where status <> 'started'), 0 from sor.tool_calls"      \
-    "   where tenant_id = $1" of_run " group by run_id"                                                                \
+    " union all select run_id, 'calls', status, count(*), 0 from sor.tool_calls"                                       \
+    "   where tenant_id = $1 and status <> 'started'" of_run " group by run_id, status"                                \
     " union all select id, 'message', status, 0, 0 from sor.outbox where tenant_id = $1" of_run
     static constexpr const char* of_tenant =
         STATE("", "") " union all select stream_id, 'stream', null, 0, 0 from sor.event_streams where tenant_id = $1"
@@ -237,14 +289,15 @@ public:
         for (; peek() && bridge::equal(page_.uuid(at_, 1), now_.stream); ++at_) {
             const char* what = page_.string(at_, 2);
             if (strcmp(what, "run") == 0)
-                strlcpy(now_.run_status, page_.string(at_, 3), sizeof(now_.run_status));
+                strlcpy(now_.run, page_.string(at_, 3), sizeof(now_.run));
             else if (strcmp(what, "message") == 0)
-                strlcpy(now_.message_status, page_.string(at_, 3), sizeof(now_.message_status));
+                strlcpy(now_.message, page_.string(at_, 3), sizeof(now_.message));
             else if (strcmp(what, "stream") == 0)
                 now_.other = true;
-            else if (strcmp(what, "calls") == 0)
-                now_.ended_calls = page_.bigint(at_, 4);
-            else {
+            else if (strcmp(what, "calls") == 0) {
+                if (const int i = outcome_of(page_.string(at_, 3)); i >= 0)
+                    now_.calls[i] = page_.bigint(at_, 4);
+            } else {
                 now_.turns = page_.bigint(at_, 4);
                 now_.ended_turns = page_.bigint(at_, 5);
             }
@@ -273,36 +326,24 @@ private:
 
 void compare(const pg_uuid_t& stream, const told& events, const kept& tables, verdict& out) {
     const auto wrong = [&](const char* what) { out.found(stream, 0, nullptr, what); };
-    if (tables.run_status[0] == '\0' && events.run_started)
-        wrong("the journal has no such run");
-    if (tables.message_status[0] == '\0' && events.enqueued)
-        wrong("the outbox has no such message");
-    if (tables.run_status[0] != '\0') {
-        const char* status = tables.run_status;
-        const bool ended = strcmp(status, "succeeded") == 0   ? events.run_succeeded
-                           : strcmp(status, "failed") == 0    ? events.run_failed
-                           : strcmp(status, "cancelled") == 0 ? events.run_cancelled
-                                                              : true;
-        if (!events.run_started)
-            wrong("the run has no run.started event");
-        else if (!ended)
-            wrong(psprintf("the run is %s and has no run.%s event", status, status));
-    }
+    const auto compare_status = [&](const char* thing, const char* by_events, const char* by_table) {
+        if (strcmp(by_events ? by_events : "", by_table) != 0)
+            wrong(by_events == nullptr ? psprintf("the %s is %s, and no event began it", thing, by_table)
+                                       : psprintf("the %s is %s, and its events say that it is %s", thing,
+                                                  *by_table ? by_table : "gone", by_events));
+    };
+    compare_status("run", events.run, tables.run);
+    compare_status("message", events.message, tables.message);
+    if (events.run == nullptr && events.message == nullptr && !tables.other)
+        wrong("it is the stream of no run, message or other thing");
     if (tables.turns != events.turns || tables.ended_turns != events.ended_turns)
         wrong(psprintf("the journal has " INT64_FORMAT " turns and " INT64_FORMAT
                        " ended ones, the events " INT64_FORMAT " and " INT64_FORMAT,
                        tables.turns, tables.ended_turns, events.turns, events.ended_turns));
-    if (tables.ended_calls != events.ended_calls)
-        wrong(psprintf("the journal has " INT64_FORMAT " ended tool calls, the events " INT64_FORMAT,
-                       tables.ended_calls, events.ended_calls));
-    if (tables.message_status[0] != '\0') {
-        const char* status = tables.message_status;
-        if (!events.enqueued)
-            wrong("the message has no outbox.enqueued event");
-        else if ((strcmp(status, "dispatched") == 0 && !events.dispatched) ||
-                 (strcmp(status, "dead") == 0 && !events.dead))
-            wrong(psprintf("the message is %s and has no outbox.%s event", status, status));
-    }
+    for (int i = 0; i < outcome_count; ++i)
+        if (tables.calls[i] != events.calls[i])
+            wrong(psprintf("the journal has " INT64_FORMAT " tool calls that are %s, the events " INT64_FORMAT,
+                           tables.calls[i], outcomes[i], events.calls[i]));
 }
 
 // The chain of the stream now being read, and what it told so far.
@@ -365,6 +406,63 @@ void conclude(const chain& ended, state& tables, verdict& out) {
     }
 }
 
+// The rows of a run, its turns and its calls as its events tell them. Later events overwrite what earlier ones said of
+// the same thing; the row types give each value the form that it has in the journal and leave out what is no column.
+#define EVENTS_TOLD(columns, type, group)                                                                              \
+    "(select " columns "pg_catalog.jsonb_object_agg(key, value order by seq) as said from sor.agent_events,"           \
+    " pg_catalog.jsonb_each(payload) where tenant_id = $1 and stream_id = $2 and event_type like '" type "'" group     \
+    ") e"
+#define ROW_TOLD(table, key)                                                                                           \
+    "pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(null::sor." table                                            \
+    ", said || pg_catalog.jsonb_build_object('tenant_id', $1, " key "))) as told"
+#define RUN_TOLD "select " ROW_TOLD("runs", "'id', $2") " from " EVENTS_TOLD("", "run.%", "") " where said is not null"
+#define TURNS_TOLD                                                                                                     \
+    "select turn_no, " ROW_TOLD("turns", "'run_id', $2, 'turn_no', turn_no") " from " EVENTS_TOLD(                     \
+        "turn_no, ", "turn.%", " group by turn_no")
+#define CALLS_TOLD                                                                                                     \
+    "select id, " ROW_TOLD("tool_calls", "'run_id', $2, 'turn_no', turn_no, 'id', id") " from " EVENTS_TOLD(           \
+        "tool_call_id as id, min(turn_no) as turn_no, ", "tool\\_call.%", " group by tool_call_id")
+
+// Holds each row of the run, and what its messages are, against what the events tell of it.
+void verify_rows(const pg_uuid_t& tenant, const pg_uuid_t& run, verdict& out) {
+    static constexpr const char* places[] = {"runs", "turns", "tool_calls", "outbox"};
+    static bridge::statement differing(
+        "select place, coalesce(kept, told) ->> 'id', (select pg_catalog.string_agg(coalesce(k.key, t.key), ', ' order "
+        "by coalesce(k.key, t.key)) from pg_catalog.jsonb_each(kept) k full join pg_catalog.jsonb_each(told) t on "
+        "t.key "
+        "= k.key where k.value is distinct from t.value), kept is null, told is null from ("
+        // extending a lease is no event
+        " select 0 as place, kept - case when kept ->> 'status' = 'running' then 'lease_until' else '' end "
+        "as kept, told - case when kept ->> 'status' = 'running' then 'lease_until' else '' end as told"
+        "   from (select pg_catalog.to_jsonb(r) as kept from sor.runs r where tenant_id = $1 and id = $2) k full join "
+        "(" RUN_TOLD ") t on true"
+        " union all select 1, kept, told from (select turn_no, pg_catalog.to_jsonb(r) as kept from sor.turns r "
+        "where tenant_id = $1 and run_id = $2) k full join (" TURNS_TOLD ") t on t.turn_no = k.turn_no"
+        " union all select 2, kept, told from (select id, pg_catalog.to_jsonb(r) as kept from "
+        "sor.tool_calls r where tenant_id = $1 and run_id = $2) k full join (" CALLS_TOLD ") t on t.id = k.id"
+        " union all select 3, pg_catalog.jsonb_build_object('id', id, 'destination', destination, "
+        "'event_type', event_type, 'aggregate_id', aggregate_id, 'dedup_key', dedup_key, 'payload', payload, "
+        "'tool_call_id', tool_call_id, 'last_error', last_error), (select pg_catalog.jsonb_build_object('id', o.id, "
+        "'tool_call_id', e.tool_call_id, 'last_error', (select l.payload ->> 'error' from sor.agent_events l where "
+        "l.tenant_id = $1 and l.stream_id = o.id and l.event_type in ('outbox.failed', 'outbox.dead') order by l.seq "
+        "desc limit 1)) || (e.payload - 'available_at') from sor.agent_events e where e.tenant_id = $1 and e.stream_id "
+        "= o.id and e.seq = 1) from sor.outbox o where tenant_id = $1 and run_id = $2"
+        ") x where kept is distinct from told order by place, coalesce(kept, told) ->> 'id' limit 1",
+        {UUIDOID, UUIDOID});
+    const auto found = differing.look(in(tenant), in(run));
+    if (found.empty())
+        return;
+    out.table = places[found.integer(0, 1)];
+    pg_uuid_t row = {};
+    if (const char* id = found.string_or_null(0, 2))
+        bridge::parse_uuid(id, row);
+    out.found(run, 0, &row,
+              found.boolean(0, 4) ? psprintf("its events tell of a row of %s that is gone", out.table)
+              : found.boolean(0, 5)
+                  ? psprintf("it has a row of %s that no event tells of", out.table)
+                  : psprintf("its row of %s is not what its events tell: %s", out.table, found.string(0, 3)));
+}
+
 #define EVENTS_TO_VERIFY "select " SOR_HASHED_COLUMNS ", prev_hash, hash from sor.agent_events where tenant_id = $1"
 
 // run null: all of the tenant's. One pass over the events beside one over the tables, both in the order of the streams.
@@ -412,6 +510,8 @@ void verify(const pg_uuid_t& tenant, const pg_uuid_t* run, verdict& out) {
     MemoryContextDelete(of_batch);
     events.close();
     tables.close();
+    if (run != nullptr && !out.bad)
+        verify_rows(tenant, *run, out);
 }
 
 bool has_run(const pg_uuid_t& tenant, const pg_uuid_t& run) {
@@ -432,16 +532,16 @@ Jsonb* first_bad(const verdict& v) {
 
 // ---------------------------------------------------------------- report
 
-std::string_view text_of(const bridge::result& rows, int column) {
-    const char* s = rows.empty() ? nullptr : rows.string_or_null(0, column);
+std::string_view text_of(const bridge::result& rows, int column, uint64 row = 0) {
+    const char* s = rows.empty() ? nullptr : rows.string_or_null(row, column);
     return s ? std::string_view(s) : std::string_view();
 }
 
 // The row that these columns name; the second, where given, is an event's seq.
-row_name row_of(const char* table, const bridge::result& rows, int id, int seq = 0) {
-    if (rows.empty() || rows.null(0, id))
+row_name row_of(const char* table, const bridge::result& rows, int id, int seq = 0, uint64 row = 0) {
+    if (rows.empty() || rows.null(row, id))
         return {table, {}, 0};
-    return {table, text_of(rows, id), seq == 0 || rows.null(0, seq) ? 0 : rows.bigint(0, seq)};
+    return {table, text_of(rows, id, row), seq == 0 || rows.null(row, seq) ? 0 : rows.bigint(row, seq)};
 }
 
 // The rows (name, count) of the result.
@@ -452,11 +552,20 @@ std::span<const counted> counts_of(const bridge::result& rows) {
     return {list, rows.count};
 }
 
+// Whether the same request, tried again by this run or another, has succeeded. A scalar subquery: as an EXISTS it might
+// be hashed, with all calls of the tenant.
+#define MENDED                                                                                                         \
+    "coalesce((select true from sor.tool_calls l where l.tenant_id = c.tenant_id and l.request_id = c.request_id"      \
+    " and l.status = 'succeeded' and l.id > c.id limit 1), false)"
+
 void gather_calls(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
     static bridge::statement about_calls(
         "select tool, count(*), count(*) filter (where status = 'failed'), count(*) filter (where status = 'refused'),"
-        " count(*) filter (where status = 'unknown'), count(*) filter (where status = 'started')"
-        "  from sor.tool_calls where tenant_id = $1 and run_id = $2 group by tool order by tool",
+        " count(*) filter (where status = 'unknown'), count(*) filter (where status = 'started'),"
+        " count(*) filter (where status = 'mended')"
+        "  from (select tool, case when status in ('failed', 'refused', 'unknown') and " MENDED " then 'mended' else "
+        "status end as status"
+        "          from sor.tool_calls c where tenant_id = $1 and run_id = $2) x group by tool order by tool",
         {UUIDOID, UUIDOID});
     const auto calls = about_calls.look(in(tenant), in(run));
     f.calls = counts_of(calls);
@@ -465,13 +574,14 @@ void gather_calls(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
         f.refused += calls.bigint(i, 4);
         f.unknown += calls.bigint(i, 5);
         f.open += calls.bigint(i, 6);
+        f.mended_calls += calls.bigint(i, 7);
     }
     if (f.failed + f.refused + f.unknown > 0) {
         static bridge::statement about_bad(
             "select tool, status, request_id::text, turn_no, coalesce(error ->> 'message', error #>> '{}'), error ->> "
             "'sqlstate', c.id::text as name, c.id"
             "  from sor.tool_calls c where tenant_id = $1 and run_id = $2 and status in ('failed', 'refused', "
-            "'unknown') order by status = 'unknown', c.id desc limit 1",
+            "'unknown') and not " MENDED " order by status = 'unknown', c.id desc limit 1",
             {UUIDOID, UUIDOID});
         const auto bad = about_bad.look(in(tenant), in(run));
         f.bad_tool = text_of(bad, 1);
@@ -490,7 +600,7 @@ void gather_calls(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
     if (f.unknown > 0) {
         static bridge::statement about_unknown(
             "select tool, request_id::text, c.id::text from sor.tool_calls c where tenant_id = $1 and run_id = $2"
-            " and status = 'unknown' order by c.id desc limit 1",
+            " and status = 'unknown' and not " MENDED " order by c.id desc limit 1",
             {UUIDOID, UUIDOID});
         const auto unknown = about_unknown.look(in(tenant), in(run));
         f.unknown_tool = text_of(unknown, 1);
@@ -499,36 +609,40 @@ void gather_calls(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
     }
 }
 
-void gather_events(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
-    static bridge::statement about_items("select count(*) filter (where event_type = 'item.completed'), count(*) "
-                                         "filter (where event_type = 'item.failed'),"
-                                         " count(*) filter (where event_type = 'item.dead')"
-                                         "  from sor.agent_events where tenant_id = $1 and stream_id = $2 and "
-                                         "event_type in ('item.completed', 'item.failed', 'item.dead')",
-                                         {UUIDOID, UUIDOID});
-    const auto items = about_items.look(in(tenant), in(run));
-    f.items_completed = items.bigint(0, 1);
-    f.items_failed = items.bigint(0, 2);
-    f.items_dead = items.bigint(0, 3);
-    static bridge::statement about_bad_item(
-        "select payload ->> 'item_id', payload ->> 'queue', payload ->> 'error', id::text, seq from sor.agent_events"
-        " where tenant_id = $1 and stream_id = $2 and event_type = $3 order by seq desc limit 1",
-        {UUIDOID, UUIDOID, TEXTOID});
-    if (f.items_failed > 0) {
-        const auto bad = about_bad_item.look(in(tenant), in(run), in("item.failed"));
-        f.bad_item = text_of(bad, 1);
-        f.bad_queue = text_of(bad, 2);
-        f.bad_item_error = text_of(bad, 3);
-        f.bad_item_event = row_of("agent_events", bad, 4, 5);
+// What became of the items that failed here is in sor.item_failures, which keeps those that nobody has completed or put
+// back since.
+void gather_items(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
+    static bridge::statement about_completed("select count(*) from sor.agent_events where tenant_id = $1 and "
+                                             "stream_id = $2 and event_type = 'item.completed'",
+                                             {UUIDOID, UUIDOID});
+    f.items_completed = about_completed.look(in(tenant), in(run)).bigint(0, 1);
+    static bridge::statement about_failed(
+        "select x.item_id, x.queue, x.error, x.id::text, x.seq, f.dead"
+        "  from (select distinct on (payload ->> 'queue', payload ->> 'item_id') payload ->> 'item_id' as item_id,"
+        "               payload ->> 'queue' as queue, payload ->> 'error' as error, id, seq from sor.agent_events"
+        "         where tenant_id = $1 and stream_id = $2 and event_type in ('item.failed', 'item.dead')"
+        "         order by payload ->> 'queue', payload ->> 'item_id', seq desc) x"
+        "  left join lateral (select f.dead from sor.item_failures f where f.tenant_id = $1 and f.queue = x.queue and "
+        "f.item_id = x.item_id limit 1) f on true order by x.seq desc",
+        {UUIDOID, UUIDOID});
+    const auto failed = about_failed.look(in(tenant), in(run));
+    for (uint64 i = 0; i < failed.count; ++i) {
+        if (failed.null(i, 6)) {
+            ++f.items_settled;
+            continue;
+        }
+        const bool dead = failed.boolean(i, 6);
+        if (dead ? f.items_dead++ > 0 : f.items_failed++ > 0)
+            continue;
+        (dead ? f.dead_item : f.bad_item) = text_of(failed, 1, i);
+        (dead ? f.dead_queue : f.bad_queue) = text_of(failed, 2, i);
+        (dead ? f.dead_item_error : f.bad_item_error) = text_of(failed, 3, i);
+        (dead ? f.dead_item_event : f.bad_item_event) = row_of("agent_events", failed, 4, 5, i);
     }
-    if (f.items_dead > 0) {
-        const auto dead = about_bad_item.look(in(tenant), in(run), in("item.dead"));
-        f.dead_item = text_of(dead, 1);
-        f.dead_queue = text_of(dead, 2);
-        f.dead_item_error = text_of(dead, 3);
-        f.dead_item_event = row_of("agent_events", dead, 4, 5);
-    }
+}
 
+void gather_events(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
+    gather_items(tenant, run, f);
     static bridge::statement about_events(
         "select event_type, " LOCAL_TEXT("created_at") ", id::text, seq from sor.agent_events"
                                                        " where tenant_id = $1 and stream_id = $2 order by seq desc "
@@ -540,14 +654,13 @@ void gather_events(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) 
     f.last_row = row_of("agent_events", last, 3, 4);
     if (f.resumptions > 0) {
         static bridge::statement about_gap(
-            "select " LOCAL_TEXT("(payload #>> '{gap,from}')::timestamptz") ", " LOCAL_TEXT(
-                "(payload #>> '{gap,to}')::timestamptz") ", payload #>> '{gap,unended_turn}', id::text, seq"
-                                                         "  from sor.agent_events where tenant_id = $1 and stream_id = "
-                                                         "$2 and event_type = 'run.resumed' order by seq desc limit 1",
+            "select payload #>> '{gap,from}', payload #>> '{gap,to}', payload #>> '{gap,unended_turn}', id::text, seq"
+            "  from sor.agent_events where tenant_id = $1 and stream_id = $2 and event_type = 'run.resumed'"
+            " order by seq desc limit 1",
             {UUIDOID, UUIDOID});
         const auto gap = about_gap.look(in(tenant), in(run));
-        f.gap_from = text_of(gap, 1);
-        f.gap_to = text_of(gap, 2);
+        f.gap_from = local_text(text_of(gap, 1));
+        f.gap_to = local_text(text_of(gap, 2));
         f.gap_turn = text_of(gap, 3);
         f.resumed = row_of("agent_events", gap, 4, 5);
     }
@@ -594,13 +707,35 @@ void gather_messages(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f
     f.delivered = counts_of(about_delivered.look(in(tenant), in(run)));
 }
 
+// What an operator has paused of what the next action needs.
+void gather_pauses(run_facts& f) {
+    static bridge::statement about_pauses(
+        "select pg_catalog.string_agg(pg_catalog.format('%s by %s: %s', case when kind = 'tenant' then 'the tenant' "
+        "else pg_catalog.format('queue \"%s\"', subject) end, paused_by, reason), '; ' order by paused_at)"
+        "  from sor.pauses where (kind = 'tenant' and subject = $1) or (kind = 'queue' and subject in ($2, $3))",
+        {TEXTOID, TEXTOID, TEXTOID});
+    f.paused =
+        text_of(about_pauses.look(in(f.tenant_id), in(f.queue), in(f.pending + f.dead > 0 ? "outbox" : nullptr)), 1);
+}
+
+[[noreturn]] void missing_run(const pg_uuid_t& tenant, const pg_uuid_t& run) {
+    static bridge::statement find("select from sor.agent_events where tenant_id = $1 and stream_id = $2 limit 1",
+                                  {UUIDOID, UUIDOID});
+    if (find.look(in(tenant), in(run)).empty())
+        no_such_run(run);
+    ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("the row of run %s is gone", bridge::to_cstring(run)),
+                    errdetail("Its events are there: somebody has changed the journal."),
+                    errhint("See sor.verify_events, and sor.replay for what the events tell.")));
+    pg_unreachable();
+}
+
 // Fills the facts; returns the run's row as jsonb.
 Jsonb* gather(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
     static bridge::statement about_run(
         "select pg_catalog.to_jsonb(r), r.worker, r.run_key, t.name, u.email, "
         "r.status, " LOCAL_TEXT("r.started_at") ", " LOCAL_TEXT(
-            "r.finished_at") ", pg_catalog.to_char(r.finished_at - r.started_at, "
-                             "'HH24:MI:SS.MS'), " LOCAL_TEXT(
+            "r.finished_at") ", pg_catalog.to_char(pg_catalog.make_interval(secs => extract(epoch from "
+                             "r.finished_at - r.started_at)::float8), 'HH24:MI:SS.MS'), " LOCAL_TEXT(
                                  "r.lease_until") ", r.status = 'running' and r.lease_until <= "
                                                   "pg_catalog.clock_timestamp(), r.resumptions, "
                                                   "coalesce(r.error ->> 'message', r.error ->> "
@@ -622,7 +757,7 @@ Jsonb* gather(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
         {UUIDOID, UUIDOID});
     const auto r = about_run.look(in(tenant), in(run));
     if (r.empty())
-        no_such_run(run);
+        missing_run(tenant, run);
     f.run_id = bridge::to_cstring(run);
     f.tenant_id = bridge::to_cstring(tenant);
     f.worker = text_of(r, 2);
@@ -653,6 +788,7 @@ Jsonb* gather(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
     gather_calls(tenant, run, f);
     gather_events(tenant, run, f);
     gather_messages(tenant, run, f);
+    gather_pauses(f);
     return r.json(0, 1);
 }
 
@@ -662,7 +798,7 @@ void gather_verdict(const verdict& v, run_facts& f) {
         return;
     f.problem = MemoryContextStrdup(CurrentMemoryContext, v.problem);
     f.bad_stream = bridge::to_cstring(v.stream);
-    f.bad_row = {"agent_events", bridge::is_nil(v.id) ? "" : bridge::to_cstring(v.id), v.seq};
+    f.bad_row = {v.table, bridge::is_nil(v.id) ? "" : bridge::to_cstring(v.id), v.seq};
 }
 
 Jsonb* summary_json(const run_facts& f) {
@@ -748,13 +884,10 @@ SOR_FUNCTION(what_happened) {
     const int max = a.integer(3, "max");
     if (max < 1)
         bridge::raise(code::invalid_parameter, "max must be at least 1", nullptr, "Give the number of events to list.");
-    pg_uuid_t floor = {};
-    pg_uuid_t ceiling;
-    memset(ceiling.data, 0xff, UUID_LEN);
-    if (!TIMESTAMP_IS_NOBEGIN(since))
-        floor = TIMESTAMP_IS_NOEND(since) ? ceiling : bridge::uuid_v7_floor(since);
-    if (!TIMESTAMP_IS_NOEND(until))
-        ceiling = TIMESTAMP_IS_NOBEGIN(until) ? pg_uuid_t{} : bridge::uuid_v7_floor(until);
+    if (since > until)
+        bridge::raise(code::invalid_parameter, "until is before since", nullptr, "Give the earlier moment first.");
+    const pg_uuid_t floor = bridge::uuid_v7_floor(since);
+    const pg_uuid_t ceiling = bridge::uuid_v7_floor(until);
     bridge::rowset rows(fcinfo);
     const auto look = [&](MemoryContext) {
         static bridge::statement find(
@@ -778,34 +911,10 @@ SOR_FUNCTION(rebuild_run) {
     const bridge::arguments a(fcinfo);
     const pg_uuid_t& tenant = a.uuid(0, "tenant_id");
     const pg_uuid_t& run = a.uuid(1, "run_id");
-    // Later events overwrite what earlier ones said of the same thing; the row types give each value the form that it
-    // has in the journal and leave out what is no column.
     return JsonbPGetDatum(context::inspection(tenant, [&](MemoryContext caller) -> Jsonb* {
-        static bridge::statement of_run(
-            "select pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(null::sor.runs, said || "
-            "pg_catalog.jsonb_build_object('tenant_id', $1, 'id', $2)))"
-            "  from (select pg_catalog.jsonb_object_agg(key, value order by seq) as said from sor.agent_events, "
-            "pg_catalog.jsonb_each(payload)"
-            "         where tenant_id = $1 and stream_id = $2 and event_type like 'run.%') e where said is not null",
-            {UUIDOID, UUIDOID});
-        static bridge::statement of_turns(
-            "select pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(null::sor.turns,"
-            "         said || pg_catalog.jsonb_build_object('tenant_id', $1, 'run_id', $2, 'turn_no', turn_no)))"
-            "  from (select turn_no, pg_catalog.jsonb_object_agg(key, value order by seq) as said from "
-            "sor.agent_events, pg_catalog.jsonb_each(payload)"
-            "         where tenant_id = $1 and stream_id = $2 and event_type like 'turn.%' group by turn_no) e order "
-            "by turn_no",
-            {UUIDOID, UUIDOID});
-        static bridge::statement of_calls(
-            "select pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(null::sor.tool_calls,"
-            "         said || pg_catalog.jsonb_build_object('tenant_id', $1, 'run_id', $2, 'turn_no', turn_no, 'id', "
-            "tool_call_id)))"
-            "  from (select tool_call_id, min(turn_no) as turn_no, pg_catalog.jsonb_object_agg(key, value order by "
-            "seq) as said"
-            "          from sor.agent_events, pg_catalog.jsonb_each(payload)"
-            "         where tenant_id = $1 and stream_id = $2 and event_type like 'tool\\_call.%' group by "
-            "tool_call_id) e order by tool_call_id",
-            {UUIDOID, UUIDOID});
+        static bridge::statement of_run(RUN_TOLD, {UUIDOID, UUIDOID});
+        static bridge::statement of_turns("select told from (" TURNS_TOLD ") e order by turn_no", {UUIDOID, UUIDOID});
+        static bridge::statement of_calls("select told from (" CALLS_TOLD ") e order by id", {UUIDOID, UUIDOID});
         const auto found = of_run.look(in(tenant), in(run));
         if (found.empty())
             no_such_run(run);
@@ -878,10 +987,11 @@ SOR_FUNCTION(verify_events) {
             no_such_run(*run);
         // For whoever watches. Under REPEATABLE READ the row of a verification in between could not be replaced.
         if (run == nullptr && !XactReadOnly && !IsolationUsesXactSnapshot()) {
-            static bridge::statement note("insert into sor.verifications (tenant_id, verified_at, whole) values ($1, $2, $3)"
-                                          " on conflict (tenant_id) do update set verified_at = excluded.verified_at,"
-                                          " whole = excluded.whole",
-                                          {UUIDOID, TIMESTAMPTZOID, BOOLOID});
+            static bridge::statement note(
+                "insert into sor.verifications (tenant_id, verified_at, whole) values ($1, $2, $3)"
+                " on conflict (tenant_id) do update set verified_at = excluded.verified_at,"
+                " whole = excluded.whole",
+                {UUIDOID, TIMESTAMPTZOID, BOOLOID});
             note.run(in(tenant), bridge::in_time(GetCurrentTimestamp()), in(!out.bad));
         }
         return out;

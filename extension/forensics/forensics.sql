@@ -23,7 +23,8 @@ comment on function sor.forensic_report(uuid, uuid) is
     '{run, names: {tenant, on_behalf_of}, turns, tool_calls, outbox, events, verification, finding, summary}: the rows of a run as of one moment, each event with its narrative; what verify_events says of them; '
     'finding {kind, root_cause, evidence: [{table, id, seq, says}], next_action, command}, the gravest thing that is wrong; and six sentences: run, scope, timeline, '
     'failure_point, side_effects, cause_and_next_action. kind is tampered, crashed, failed, cancelled, running, dead_letter, unknown_outcome, failed_tool, refused_tool, failed_item, '
-    'undelivered, resumed or succeeded. Nothing is run again. Times are in the session''s time zone. Errors: SR002 not granted, SR010 no such run.';
+    'undelivered, resumed or succeeded. What was put right since is no finding. Nothing is run again. Times are in the session''s time zone. '
+    'Errors: SR002 not granted, SR010 no such run, XX001 the run has events and its row is gone.';
 
 create function sor.what_happened(tenant_id uuid, since timestamptz, until timestamptz, max int default 1000)
     returns table (created_at timestamptz, run_id uuid, event_type text, actor text, narrative text)
@@ -31,7 +32,7 @@ create function sor.what_happened(tenant_id uuid, since timestamptz, until times
     set search_path = pg_catalog, pg_temp set row_security = on;
 comment on function sor.what_happened(uuid, timestamptz, timestamptz, int) is
     'The first max events of the tenant from since until before until, oldest first, each told as sor.replay tells it. The nil uuid stands for the system: migrations, registrations, the drop guard. '
-    'Errors: SR002 not granted, 22023 max is less than 1.';
+    'Errors: SR002 not granted, 22023 max is less than 1, or until is before since.';
 
 create function sor.verify_events(tenant_id uuid, run_id uuid default null, out streams bigint, out events bigint, out first_bad jsonb)
     language c volatile as 'MODULE_PATHNAME', 'sor_verify_events'
@@ -39,6 +40,7 @@ create function sor.verify_events(tenant_id uuid, run_id uuid default null, out 
 comment on function sor.verify_events(uuid, uuid) is
     'Recomputes the hash chain of every stream of the tenant, or of one run and its messages, as of one moment. first_bad is null, or {stream_id, seq, id, problem} of the first '
     'event that does not fit: changed, missing, inserted or out of order. What a chain cannot show, events missing at the end of a stream, is looked for in the journal and the outbox. '
+    'Of one run, each row of the journal and the outbox is also compared with what the events tell; id is then that of the first row that differs, and seq null. '
     'The nil uuid stands for the system, whose stream has migrations and registrations. Errors: SR002 not granted, SR010 no such run.';
 
 create table sor.verifications (

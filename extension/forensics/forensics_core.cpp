@@ -293,10 +293,11 @@ std::string sh(std::string_view s) {
     return out + '\'';
 }
 
+// A literal of SQL, whatever standard_conforming_strings says.
 std::string sql(std::string_view s) {
-    std::string out = "'";
+    std::string out = s.find('\\') == std::string_view::npos ? "'" : "E'";
     for (const char c : s)
-        out += c == '\'' ? std::string("''") : std::string(1, c);
+        out += c == '\'' || c == '\\' ? std::string(2, c) : std::string(1, c);
     return out + '\'';
 }
 
@@ -348,11 +349,20 @@ std::string lost_between(const run_facts& f) {
            (f.gap_turn.empty() ? std::string() : ", in turn " + text(f.gap_turn));
 }
 
+std::string mended(const run_facts& f) {
+    return (f.mended_calls == 0
+                ? std::string()
+                : ' ' + plural(f.mended_calls, "call") + " went wrong and succeeded when tried again.") +
+           (f.items_settled == 0 ? std::string()
+                                 : ' ' + plural(f.items_settled, "item") + " failed and " +
+                                       (f.items_settled == 1 ? "was" : "were") + " completed or put back since.");
+}
+
 std::string failure_point(const run_facts& f) {
     const std::int64_t bad = f.failed + f.refused + f.unknown;
     const std::int64_t bad_items = f.items_failed + f.items_dead;
     const std::string last =
-        (bad == 0 ? std::string() : " The last call that went wrong: " + bad_call(f) + '.') +
+        mended(f) + (bad == 0 ? std::string() : " The last call that went wrong: " + bad_call(f) + '.') +
         (bad_items == 0 ? std::string()
                         : " The last item that failed: " + (f.bad_item.empty() ? dead_item(f) : bad_item(f)) + '.') +
         (f.dead == 0 ? std::string() : " " + plural(f.dead, "message") + " could not be delivered.");
@@ -435,10 +445,10 @@ void explain(const run_facts& f, finding& out) {
         out.root_cause = "History was changed: " +
                          (f.bad_row.seq > 0 ? "event " + std::to_string(f.bad_row.seq) + " of " : std::string()) +
                          "stream " + text(f.bad_stream) + " does not fit, " + ending_cut(f.problem) + '.';
-        shows(f.bad_row, "the first event that does not fit");
+        shows(f.bad_row, f.bad_row.seq > 0 ? "the first event that does not fit" : "the first row that does not fit");
         out.next_action = "Trust nothing that this report says of that stream; compare it with an export or a backup "
                           "kept elsewhere, and find out who had superuser rights.";
-        out.command = "select * from sor.verify_events(" + sql(f.tenant_id) + ");";
+        out.command = "select * from sor.verify_events(" + sql(f.tenant_id) + ", " + sql(f.run_id) + ");";
         return;
     case run_kind::crashed:
         out.root_cause = "The process that held the run stopped, or could not reach the database, " + where(f) +
@@ -518,7 +528,12 @@ void explain(const run_facts& f, finding& out) {
         out.root_cause = "The run succeeded, but " + plural(f.failed + f.refused, "call") + " failed or " +
                          (f.failed + f.refused == 1 ? "was" : "were") + " refused, the last one: " + bad_call(f) + '.';
         last_call();
-        if (out.kind == run_kind::refused_tool) {
+        if (f.bad_sqlstate == "SR016") {
+            out.next_action = "Nothing of the call took effect. An operator had paused the tool: see whether it still "
+                              "is; once it goes on, " +
+                              std::string(same_ids) + '.';
+            out.command = "select * from sor.list_pauses();";
+        } else if (out.kind == run_kind::refused_tool) {
             out.next_action =
                 std::string("Nothing of the call took effect. ") +
                 (f.bad_sqlstate == "SR003" ? "Have a user with that role ask for it" : "Correct the Worker") +
@@ -531,8 +546,8 @@ void explain(const run_facts& f, finding& out) {
         }
         return;
     case run_kind::failed_item:
-        out.root_cause = "The run succeeded, but " + plural(f.items_failed, "attempt") +
-                         " at an item failed, the last one at " + bad_item(f) + '.';
+        out.root_cause =
+            "The run succeeded, but " + plural(f.items_failed, "item") + " failed, the last one " + bad_item(f) + '.';
         shows(f.bad_item_event, "the last item that failed");
         out.next_action = "The queue hands such an item out again after its backoff: correct the cause, then start the "
                           "worker.";
@@ -574,7 +589,7 @@ std::string besides(const run_facts& f, run_kind kind) {
         out += ' ' + plural(f.failed + f.refused, "call") + " failed or " +
                (f.failed + f.refused == 1 ? "was" : "were") + " refused.";
     if (f.items_failed > 0 && kind != run_kind::failed_item)
-        out += ' ' + plural(f.items_failed, "attempt") + " at an item failed, the last one at " + bad_item(f) +
+        out += ' ' + plural(f.items_failed, "item") + " failed, the last one " + bad_item(f) +
                "; the queue hands such an item out again after its backoff.";
     if (f.items_dead > 0 && !(kind == run_kind::dead_letter && f.dead == 0))
         out += ' ' + plural(f.items_dead, "item") + (f.items_dead == 1 ? " was" : " were") +
@@ -632,6 +647,8 @@ std::string_view name_of(run_kind kind) {
 finding find_cause(const run_facts& f) {
     finding out{kind_of(f), {}, {}, {}, {}};
     explain(f, out);
+    if (!f.paused.empty() && out.kind != run_kind::tampered && !out.command.empty())
+        out.next_action = "First let go on what is paused, " + ending_cut(f.paused) + ". " + out.next_action;
     return out;
 }
 

@@ -58,17 +58,21 @@ struct run_facts {
     std::int64_t turns = 0, finished_turns = 0;
     int open_turn = 0;                                                             // 0: none
     std::span<const counted> calls;                                                // by tool
-    std::int64_t failed = 0, refused = 0, unknown = 0, open = 0;                   // calls
+    std::int64_t failed = 0, refused = 0, unknown = 0, open = 0;                   // calls that nothing has mended
+    std::int64_t mended_calls = 0;                                                 // tried again, with success
     std::string_view bad_tool, bad_status, bad_request, bad_message, bad_sqlstate; // the last call that went wrong
     int bad_turn = 0;
     row_name bad_call, bad_call_event;
     std::string_view unknown_tool, unknown_request; // the last call of unknown outcome
     row_name unknown_call;
     std::span<const counted> outside_calls; // begun ones, by tool
-    std::int64_t items_completed = 0, items_failed = 0, items_dead = 0;
-    std::string_view bad_item, bad_queue, bad_item_error; // the last item that failed
+    std::int64_t items_completed = 0;
+    // Items that failed in this run: those that wait for another attempt, those that are given up, and the others, which
+    // somebody has completed or put back since.
+    std::int64_t items_failed = 0, items_dead = 0, items_settled = 0;
+    std::string_view bad_item, bad_queue, bad_item_error; // the last one that waits
     row_name bad_item_event;
-    std::string_view dead_item, dead_queue, dead_item_error; // the last item that was given up
+    std::string_view dead_item, dead_queue, dead_item_error; // the last one that is given up
     row_name dead_item_event;
     std::string_view last_event, last_event_at;
     row_name last_row;      // the last event
@@ -81,7 +85,8 @@ struct run_facts {
     std::int64_t failed_sends = 0; // pending messages that have failed before
     std::string_view pending_error;
     row_name pending_message;
-    bool tampered = false; // verification found something: what, where
+    std::string_view paused; // what of it is paused now: what, by whom and why
+    bool tampered = false;   // verification found something: what, where
     std::string_view problem, bad_stream;
     row_name bad_row;
 };

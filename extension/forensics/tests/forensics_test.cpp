@@ -458,6 +458,34 @@ TEST(report, of_dead_letters) {
     EXPECT_NE(s.cause_and_next_action.find("1 item was given up: sor.requeue puts it back."), std::string::npos);
 }
 
+TEST(report, of_what_was_put_right_since_is_no_complaint) {
+    run_facts f = of_status("succeeded");
+    f.mended_calls = 2;
+    f.items_settled = 1;
+    const finding found = find_cause(f);
+    EXPECT_EQ(name_of(found.kind), "succeeded");
+    EXPECT_EQ(summarize(f, found).failure_point,
+              "None that stopped the run. 2 calls went wrong and succeeded when tried again. 1 item failed and was "
+              "completed or put back since.");
+}
+
+TEST(report, names_what_is_paused) {
+    run_facts f = of_status("succeeded");
+    f.paused = "the tenant by olga: an audit";
+    EXPECT_EQ(find_cause(f).next_action, "No action is needed.");
+    with_bad_call(f, "refused", "tool \"write\" is paused", "SR016");
+    finding found = find_cause(f);
+    EXPECT_EQ(found.next_action, "First let go on what is paused, the tenant by olga: an audit. Nothing of the call took "
+                                 "effect. An operator had paused the tool: see whether it still is; once it goes on, "
+                                 "retry with the same request ids, so that what took effect is not repeated.");
+    EXPECT_EQ(found.command, "select * from sor.list_pauses();");
+    f = of_status("running");
+    f.lapsed = true;
+    f.paused = "queue \"q\" by olga: an audit.";
+    EXPECT_EQ(find_cause(f).next_action.find("First let go on what is paused, queue \"q\" by olga: an audit. Start "),
+              0u);
+}
+
 TEST(report, of_changed_history_says_so_before_anything_else) {
     run_facts f = of_status("failed");
     f.tampered = true;
@@ -469,7 +497,7 @@ TEST(report, of_changed_history_says_so_before_anything_else) {
     EXPECT_EQ(found.root_cause,
               "History was changed: event 3 of stream S does not fit, its columns do not have its hash.");
     EXPECT_EQ(evidence_of(found), "agent_events B 3");
-    EXPECT_EQ(found.command, "select * from sor.verify_events('T');");
+    EXPECT_EQ(found.command, "select * from sor.verify_events('T', 'R');");
 }
 
 TEST(report, quotes_what_a_command_holds) {
@@ -482,6 +510,10 @@ TEST(report, quotes_what_a_command_holds) {
     f.queue = "";
     EXPECT_EQ(find_cause(f).command,
               "select * from sor.start_run('T', 'x''; rm -rf ~ #', '$(reboot).again', on_behalf_of => 'U');");
+    f.worker = "x\\";
+    EXPECT_EQ(find_cause(f).command,
+              "select * from sor.start_run('T', E'x\\\\', '$(reboot).again', on_behalf_of => 'U');");
+    f.worker = "x'; rm -rf ~ #";
     f.is_client = true;
     f.run_key = "";
     EXPECT_EQ(find_cause(f).command, "sor mcp --tenant '-v' --worker 'x'\\''; rm -rf ~ #' --on-behalf-of a@x");
