@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <optional>
 #include <nlohmann/json.hpp>
@@ -139,8 +141,41 @@ void print_runs(const std::vector<db::found_run>& found) {
     print_table("runs", {"run_id", "worker", "run_key", "status", "started_at", "finished_at"}, rows);
 }
 
+// What became of the runs, of so many at most: first of those that did not succeed, then of the newest.
+std::map<std::string, report::run_story> stories_of(std::vector<db::found_run> runs, db::connection& connection,
+                                                    const db::tenant& tenant) {
+    constexpr std::size_t most = 100;
+    std::stable_partition(runs.begin(), runs.end(), [](const auto& run) { return run.status != "succeeded"; });
+    std::map<std::string, report::run_story> stories;
+    for (const auto& run : runs) {
+        if (stories.size() == most)
+            break;
+        try {
+            stories[run.id] = report::story_of(db::forensic_report(connection, tenant.id, run.id));
+        } catch (const db::sql_error& error) {
+            if (error.sqlstate() != "SR010") // purged meanwhile
+                throw;
+        }
+    }
+    return stories;
+}
+
+void print_page_of_period(const report_options& options, db::connection& connection, const db::tenant& tenant,
+                          const db::time_range& meant) {
+    const auto time = db::resolve(connection, meant);
+    const db::time_range range{time.since, time.until};
+    const auto runs = db::find_runs(connection, tenant.id, std::nullopt, std::nullopt, options.max, range);
+    print(report::page_of_period({tenant, time, runs, stories_of(runs, connection, tenant),
+                                  db::what_happened(connection, tenant.id, range, options.max),
+                                  static_cast<std::size_t>(options.max)}));
+}
+
 exit_status report_period(const report_options& options, db::connection& connection, const db::tenant& tenant,
                           const db::time_range& time) {
+    if (options.format == "html") {
+        print_page_of_period(options, connection, tenant, time);
+        return exit_status::done;
+    }
     const auto happenings = db::what_happened(connection, tenant.id, time, options.max);
     const bool cut = happenings.size() == static_cast<std::size_t>(options.max);
     if (options.format == "json") {
@@ -155,14 +190,6 @@ exit_status report_period(const report_options& options, db::connection& connect
         return exit_status::done;
     }
     const auto runs = db::find_runs(connection, tenant.id, std::nullopt, std::nullopt, options.max, time);
-    if (options.format == "html") {
-        const auto spelled = [](const std::string& moment, const std::string& moved_by) {
-            return moved_by == "0" ? moment : moment + " " + moved_by;
-        };
-        print(report::page_of_period({tenant.name, spelled(time.since, time.since_moved_by),
-                                      spelled(time.until, time.until_moved_by), runs, happenings, cut}));
-        return exit_status::done;
-    }
     for (const auto& one : happenings)
         print_event(one.event_type, one.narrative + (one.run_id.empty() ? "" : " [run " + one.run_id + "]"));
     if (cut)

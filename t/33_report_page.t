@@ -142,6 +142,13 @@ for my $kind (sort keys %kinds)
 	{
 		cmp_ok(index($plain, $shown->($part->[1])), '>=', 0, "$kind: a reader without script finds $part->[0]") or diag($part->[1]);
 	}
+	like($plain, qr/select .*\n?.* is tenant Alice/, "$kind: ids in the command have names") if ($whole->{finding}{command} // '') =~ /^select/;
+	if (my ($sent) = grep { $_->{status} eq 'dispatched' } @{ $whole->{outbox} })
+	{
+		my ($day, $time) = $sent->{processed_at} =~ /^(\S{10})T(\S{8}(?:\.\d{1,3})?)/;
+		like($plain, qr/dispatched \Q$day $time\E: “/, "$kind: when a message was accepted");
+	}
+	like($plain, qr/given up \d{4}-\d\d-\d\d \S+: “/, 'and when one was given up') if $kind eq 'dead_letter';
 	is(scalar(() = $page =~ /<tr[^>]* id="event-/g), scalar @{ $whole->{events} }, "$kind: a row for each event");
 	is(scalar(() = $page =~ /<tr[^>]* id="call-/g), scalar @{ $whole->{tool_calls} }, "$kind: and for each call");
 	is(scalar(() = $page =~ /<tr[^>]* id="message-/g), scalar @{ $whole->{outbox} }, "$kind: and for each message");
@@ -156,7 +163,31 @@ my ($at, $in_berlin) = split /\|/, $world->sql("SELECT to_char(started_at, 'YYYY
 	FROM sor.runs WHERE run_key = 'success'");
 my $period = report('--at', $at, '--format', 'html');
 spew("$pages/period.html", $period);
-like($period, qr/<h1>What happened in Alice/, '--at among several runs: the hour around it');
+like($period, qr/<h1>9 of 11 runs need attention/, '--at among several runs: the hour around it');
+my ($since, $until) = split /\|/, $world->sql("SELECT to_char(started_at - interval '30 min', 'YYYY-MM-DD HH24:MI:SS.MS'), to_char(started_at + interval '30 min', 'YYYY-MM-DD HH24:MI:SS.MS') FROM sor.runs WHERE run_key = 'success'");
+like(unescaped($period), qr/From\Q$since\E.*Until\Q$until\E, later than this page was made/s, 'a period: its bounds as moments, and that it is not over');
+utf8::decode(my $of_period = $period);
+my @cards = $of_period =~ m{<article class="run [a-z]+" id="run-(.*?)</article>}gs;
+is_deeply([ map { /run key (\w+)/ } map { unescaped($_) } @cards ], [qw(tampered crash hostile failed dead_letter unknown cancelled failed_tool refused_tool)],
+	'a period: the runs that need attention, the gravest first');
+for my $card (@cards)
+{
+	my ($id) = $card =~ /^([^"]*)"/;
+	my ($kind) = grep { slurp("$pages/$_.json") =~ /"run": \{[^{}]*"id": "$id"/ } keys %kinds;
+	my $whole = JSON::PP->new->utf8->allow_bignum->decode(slurp("$pages/$kind.json"));
+	my $plain = unescaped($card);
+	next if $kind eq 'hostile'; # the same, with what nobody would see written out
+	for my $part (@{$whole->{finding}}{qw(root_cause next_action command)}, @{$whole->{summary}}{qw(failure_point side_effects)})
+	{
+		cmp_ok(index($plain, $part), '>=', 0, "a period: $kind: what the run's own page says") or diag("$part\n$plain");
+	}
+}
+like(unescaped($of_period), qr/What reached the outside world in that time\?22 messages were accepted by their destinations, 1 given up\. 2 calls outside the database were begun; the outcome of 1 cannot be known\./,
+	'a period: what reached the outside');
+like(unescaped($of_period), qr/20 messages of reconciler success, /, 'and which run sent it');
+is(scalar(() = $of_period =~ /<tr class="bad"[^>]*data-run="[^"]*" data-kind="call" data-bad="yes">(?:(?!<tr).)*the first event that does not fit/gs), 1, 'a period: the altered event is marked');
+my $nothing = report('--since', '1999-12-31', '--until', '2000-01-01', '--format', 'html');
+like($nothing, qr/<h1>No run was in progress.*No message was accepted.*Nothing happened/s, 'a period without runs');
 like(report('--since', 'yesterday', '--tenant', 'alice'), qr/^  .* started the run.*\n.*\nruns \(11\)\n/s, '--since: the events, then the runs');
 $world->sql("UPDATE sor.runs SET started_at = started_at - interval '3 days', finished_at = finished_at - interval '3 days' WHERE run_key = 'success'");
 my $alone = report('--at', "$in_berlin", '--time-zone', 'Europe/Berlin', '--format', 'text', '--tenant', 'Alice');

@@ -200,6 +200,14 @@ std::vector<found_run> find_runs(connection& connection, const std::string& tena
     return runs;
 }
 
+resolved_time resolve(connection& connection, const time_range& time) {
+    const auto result = connection.query(
+        "select to_json(since) #>> '{}', to_json(until) #>> '{}', until > now() from (select $1::timestamptz + "
+        "$2::interval as since, $3::timestamptz + $4::interval as until) bounds",
+        {time.since, time.since_moved_by, time.until, time.until_moved_by});
+    return {result.text(0, 0), result.text(0, 1), result.boolean(0, 2)};
+}
+
 std::string forensic_report(connection& connection, const std::string& tenant_id, const std::string& run_id) {
     return connection.query("select sor.forensic_report($1::uuid, $2::uuid)", {tenant_id, run_id}).text(0, 0);
 }
@@ -265,8 +273,8 @@ preflight_response receive_preflight_request(connection& connection) {
 
 preflight_remains preflight_forget(connection& connection, const std::string& tenant_id,
                                    const std::string& request_id) {
-    const auto result = connection.query("select keys, events from sor.preflight_forget($1::uuid, $2::uuid)",
-                                         {tenant_id, request_id});
+    const auto result =
+        connection.query("select keys, events from sor.preflight_forget($1::uuid, $2::uuid)", {tenant_id, request_id});
     return {result.integer(0, 0), result.integer(0, 1)};
 }
 
@@ -283,8 +291,7 @@ void set_context(connection& connection, const std::string& tenant_id) {
 
 std::string create_user(connection& connection, const std::string& tenant_id, const std::string& email,
                         const std::string& name) {
-    return connection
-        .query("select sor.create_user($1::uuid, $2::text, $3::text)", {tenant_id, email, name})
+    return connection.query("select sor.create_user($1::uuid, $2::text, $3::text)", {tenant_id, email, name})
         .text(0, 0);
 }
 
@@ -605,13 +612,12 @@ void resume(connection& connection, const std::string& kind, const std::string& 
 }
 
 std::int64_t redrive_message(connection& connection, const std::string& tenant_id, const std::string& message_id) {
-    return connection
-        .query("select sor.redrive($1::uuid, $2::uuid, null::text)", {tenant_id, message_id})
+    return connection.query("select sor.redrive($1::uuid, $2::uuid, null::text)", {tenant_id, message_id})
         .integer(0, 0);
 }
 
-std::int64_t redrive_destination(connection& connection, const std::string& tenant_id,
-                                 const std::string& destination, int max) {
+std::int64_t redrive_destination(connection& connection, const std::string& tenant_id, const std::string& destination,
+                                 int max) {
     return connection
         .query("select sor.redrive($1::uuid, null::uuid, $2::text, $3::int)",
                {tenant_id, destination, std::to_string(max)})

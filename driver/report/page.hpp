@@ -1,4 +1,5 @@
 #pragma once
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,12 +12,24 @@ namespace sor::report {
 // the last are shown, and between them those that went wrong.
 std::string page_of_run(std::string_view report, const std::string& tenant, std::size_t most_events = 4000);
 
-// What happened in a time: its runs, newest first, and its events. `cut` says that there are more events.
+// What the page of a period says of one of its runs.
+struct run_story {
+    std::string kind, root_cause, next_action, command, failure_point, side_effects;
+    struct event {
+        std::string created_at, type, says;
+    };
+    std::vector<event> evidence;
+};
+run_story story_of(std::string_view report);
+
+// What happened in a time: its runs, newest first, what became of them, by their ids, and its events.
 struct period {
-    std::string tenant, since, until;
+    db::tenant tenant;
+    db::resolved_time time;
     std::vector<db::found_run> runs;
+    std::map<std::string, run_story> stories; // not of every run when there are many
     std::vector<db::happening> events;
-    bool cut = false;
+    std::size_t most = 0; // of runs and of events; with so many there may be more
 };
 std::string page_of_period(const period& what);
 

@@ -36,13 +36,14 @@
             let shown = 0;
             rows.forEach((row) => {
                 const fits = kinds.has(row.dataset.kind) && (!only.checked || row.dataset.bad === "yes") &&
-                    (!text || row.textContent.toLowerCase().includes(text));
+                    (!text || row.dataset.run === text || row.textContent.toLowerCase().includes(text));
                 row.hidden = !fits;
                 shown += fits ? 1 : 0;
             });
             count.textContent = shown + " of " + rows.length + " events shown";
         };
         [search, only, ...boxes].forEach((input) => input.addEventListener("input", filter));
+        all("a[data-search]").forEach((link) => link.addEventListener("click", () => { search.value = link.dataset.search; filter(); }));
         filter();
     }
 

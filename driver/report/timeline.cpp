@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdio>
 #include <map>
+#include <set>
 #include <tuple>
 #include "report/rows.hpp"
 #include "text.hpp"
@@ -10,8 +11,16 @@
 namespace sor::report {
 namespace {
 
-constexpr double width = 1000, label_width = 168, right_margin = 16, gap_width = 44, lane_height = 30, top = 54,
-                 bar_height = 14;
+constexpr double bar_height = 14;
+
+struct layout {
+    double width, left, right_margin, gap_width, lane_height;
+    double axis_y; // of a lane's line, below the lane's upper edge
+    std::size_t longest_label;
+    const char* name;
+};
+constexpr layout layouts[] = {{1000, 168, 16, 44, 30, 15, 22, "wide"}, {360, 10, 10, 26, 40, 28, 46, "narrow"}};
+
 constexpr std::size_t most_gaps = 5;
 constexpr std::int64_t shortest_gap = 500000; // microseconds: less is no pause to a person
 
@@ -36,6 +45,13 @@ const char* name_of(tone colour) {
     }
     return "neutral";
 }
+
+constexpr const char* meanings[] = {"▬ from begin to end",
+                                    "○ begun, claimed or queued",
+                                    "● done; of a message: accepted by its destination",
+                                    "✕ failed, refused, given up, lost or altered",
+                                    "◆ resumed, cancelled or given back",
+                                    "? outcome unknown"};
 
 // Each kind has a form of its own, so that nothing is told by colour alone.
 std::string drawn(shape form, double x, double y, double to) {
@@ -78,16 +94,18 @@ std::vector<drawn_mark> merged(const lane& l, const time_axis& axis) {
         else
             ++out[at->second].count;
     }
-    // what is wrong is drawn last, over the rest
+    // marks over bars, and the gravest over the rest
     std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) {
-        return (a.first->colour == tone::bad) < (b.first->colour == tone::bad);
+        const auto depth = [](const drawn_mark& d) { return std::pair(d.first->form != shape::bar, d.first->colour); };
+        return depth(a) < depth(b);
     });
     return out;
 }
 
 } // namespace
 
-time_axis::time_axis(std::vector<std::int64_t> moments, double left, double axis_width) : left_(left) {
+time_axis::time_axis(std::vector<std::int64_t> moments, double left, double axis_width, double gap_width)
+    : left_(left) {
     std::sort(moments.begin(), moments.end());
     if (moments.empty())
         return;
@@ -144,48 +162,61 @@ std::vector<std::int64_t> time_axis::stretches() const {
     return out;
 }
 
-std::string svg(const timeline& picture, const std::function<std::string(std::int64_t)>& clock) {
+std::string svg(const timeline& picture, const clock_of& clock, extent size) {
+    const layout& l = layouts[static_cast<int>(size)];
     std::vector<std::int64_t> moments;
-    for (const lane& l : picture.lanes)
-        for (const mark& m : l.marks) {
+    for (const lane& lane : picture.lanes)
+        for (const mark& m : lane.marks) {
             moments.push_back(m.from);
             moments.push_back(m.to);
         }
     for (const auto& line : picture.lines)
         moments.push_back(line.at);
-    const time_axis axis(moments, label_width, width - label_width - right_margin);
-    const double bottom = top + lane_height * static_cast<double>(picture.lanes.size());
-    const double height = bottom + 34;
-    std::string out =
-        "<svg class=\"timeline\" viewBox=\"0 0 " + number(width) + ' ' + number(height) +
-        "\" role=\"img\" aria-labelledby=\"timeline-title timeline-desc\">\n<title id=\"timeline-title\">" +
-        html(picture.title) + "</title>\n<desc id=\"timeline-desc\">" + html(picture.description) + "</desc>\n";
-    // lanes
+    const time_axis axis(moments, l.left, l.width - l.left - l.right_margin, l.gap_width);
+    const double gaps_y = picture.lines.empty() ? 16 : 40; // below the labels of the lines
+    const double top = axis.gaps().empty() ? gaps_y - 4 : gaps_y + 12;
+    const double bottom = top + l.lane_height * static_cast<double>(picture.lanes.size());
+    const auto lane_y = [&](std::size_t i) { return top + l.lane_height * static_cast<double>(i) + l.axis_y; };
+    const std::string id = std::string("timeline-") + l.name;
+    std::string out = std::string("<svg class=\"timeline ") + l.name + "\" viewBox=\"0 0 " + number(l.width) + ' ' +
+                      number(bottom + 34) + "\" role=\"img\" aria-labelledby=\"" + id + "-title " + id +
+                      "-desc\">\n<title id=\"" + id + "-title\">" + html(picture.title) + "</title>\n<desc id=\"" + id +
+                      "-desc\">" + html(picture.description) + "</desc>\n";
     for (std::size_t i = 0; i < picture.lanes.size(); ++i) {
-        const double y = top + lane_height * (static_cast<double>(i) + 0.5);
-        out += "<line class=\"rule\" x1=\"" + number(label_width) + "\" x2=\"" + number(width - right_margin) +
+        const double y = lane_y(i);
+        const bool beside = size == extent::wide;
+        out += "<line class=\"rule\" x1=\"" + number(l.left) + "\" x2=\"" + number(l.width - l.right_margin) +
                "\" y1=\"" + number(y) + "\" y2=\"" + number(y) + "\"/><text class=\"label\" x=\"" +
-               number(label_width - 14) + "\" y=\"" + number(y + 4) + "\" text-anchor=\"end\">" +
-               html(excerpt(picture.lanes[i].label, 22)) + "</text>\n";
+               number(beside ? l.left - 14 : l.left) + "\" y=\"" + number(beside ? y + 4 : y - 13) +
+               "\" text-anchor=\"" + (beside ? "end" : "start") + "\">" +
+               html(excerpt(picture.lanes[i].label, l.longest_label)) + "</text>\n";
     }
     // what was cut out of the axis
+    double free_from = 0;
     for (const auto& gap : axis.gaps()) {
+        const auto text = duration_text(gap.to - gap.from);
+        const double text_width = 6.1 * static_cast<double>(characters(text));
+        const double middle = gap.x + gap.width / 2;
         out += "<g class=\"gap\" data-from=\"" + std::to_string(gap.from) + "\" data-to=\"" + std::to_string(gap.to) +
-               "\"><title>nothing happened for " + duration_text(gap.to - gap.from) + "</title><rect x=\"" +
-               number(gap.x + 6) + "\" y=\"" + number(top - 6) + "\" width=\"" + number(gap.width - 12) +
-               "\" height=\"" + number(bottom - top + 12) + "\"/><text class=\"tick\" x=\"" +
-               number(gap.x + gap.width / 2) + "\" y=\"" + number(top - 12) + "\" text-anchor=\"middle\">" +
-               duration_text(gap.to - gap.from) + "</text></g>\n";
+               "\"><title>nothing happened for " + text + "</title><rect x=\"" + number(gap.x + gap.width / 8) +
+               "\" y=\"" + number(top - 6) + "\" width=\"" + number(gap.width * 3 / 4) + "\" height=\"" +
+               number(bottom - top + 12) + "\"/>";
+        if (middle - text_width / 2 >= free_from && middle + text_width / 2 <= l.width) {
+            free_from = middle + text_width / 2 + 4;
+            out += "<text class=\"tick\" x=\"" + number(middle) + "\" y=\"" + number(gaps_y - 2) +
+                   "\" text-anchor=\"middle\">" + text + "</text>";
+        }
+        out += "</g>\n";
     }
     // the clock, where a stretch begins and at the end
-    double free_from = 0;
+    free_from = 0;
     auto ticks = axis.stretches();
     ticks.push_back(axis.end());
     for (const auto tick : ticks) {
         const double x = axis.x(tick);
         const auto text = html(clock(tick));
         const double text_width = 7.2 * static_cast<double>(characters(text));
-        const bool leftwards = x + text_width > width - 2;
+        const bool leftwards = x + text_width > l.width - 2;
         const double begins = leftwards ? x - text_width : x;
         if (begins < free_from)
             continue;
@@ -194,8 +225,15 @@ std::string svg(const timeline& picture, const std::function<std::string(std::in
                "\" y2=\"" + number(bottom + 6) + "\"/><text class=\"tick\" x=\"" + number(x) + "\" y=\"" +
                number(bottom + 22) + "\" text-anchor=\"" + (leftwards ? "end" : "start") + "\">" + text + "</text>\n";
     }
+    for (const auto& line : picture.lines) {
+        const double x = axis.x(line.at);
+        const bool right = x > l.width * 0.7;
+        out += std::string("<g class=\"failure ") + name_of(line.colour) + "\" data-at=\"" + std::to_string(line.at) +
+               "\"><line x1=\"" + number(x) + "\" x2=\"" + number(x) + "\" y1=\"22\" y2=\"" + number(bottom + 6) +
+               "\"/><text x=\"" + number(right ? x + 4 : x - 4) + "\" y=\"16\" text-anchor=\"" +
+               (right ? "end" : "start") + "\">" + html(line.label, 60) + "</text></g>\n";
+    }
     for (std::size_t i = 0; i < picture.lanes.size(); ++i) {
-        const double y = top + lane_height * (static_cast<double>(i) + 0.5);
         out += "<g class=\"lane\" data-lane=\"" + html(picture.lanes[i].label, 60) + "\">\n";
         for (const auto& d : merged(picture.lanes[i], axis)) {
             const mark& m = *d.first;
@@ -203,19 +241,26 @@ std::string svg(const timeline& picture, const std::function<std::string(std::in
                    "\" data-to=\"" + std::to_string(m.to) + "\" data-count=\"" + std::to_string(d.count) +
                    "\"><title>" + html(m.title, 300) +
                    (d.count > 1 ? " and " + std::to_string(d.count - 1) + " more like it" : std::string()) +
-                   "</title>" + drawn(m.form, d.x, y, d.to) + "</g>\n";
+                   "</title>" + drawn(m.form, d.x, lane_y(i), d.to) + "</g>\n";
         }
         out += "</g>\n";
     }
-    for (const auto& line : picture.lines) {
-        const double x = axis.x(line.at);
-        const bool right = x > width * 0.7;
-        out += "<g class=\"failure\" data-at=\"" + std::to_string(line.at) + "\"><line x1=\"" + number(x) + "\" x2=\"" +
-               number(x) + "\" y1=\"" + number(top - 30) + "\" y2=\"" + number(bottom + 6) + "\"/><text x=\"" +
-               number(right ? x - 6 : x + 6) + "\" y=\"" + number(top - 34) + "\" text-anchor=\"" +
-               (right ? "end" : "start") + "\">" + html(line.label, 60) + "</text></g>\n";
-    }
     return out + "</svg>\n";
+}
+
+std::string figure(const timeline& picture, const clock_of& clock) {
+    std::set<shape> used;
+    for (const lane& lane : picture.lanes)
+        for (const mark& m : lane.marks)
+            used.insert(m.form);
+    const auto wide = svg(picture, clock);
+    std::string out =
+        "<figure class=\"picture\">" + wide + svg(picture, clock, extent::narrow) + "</figure>\n<ul class=\"key\">";
+    for (const shape form : used)
+        out += std::string("<li>") + meanings[static_cast<int>(form)] + "</li>";
+    if (wide.find("class=\"gap\"") != wide.npos)
+        out += "<li>shaded: a pause, cut out</li>";
+    return out + "</ul>\n";
 }
 
 } // namespace sor::report

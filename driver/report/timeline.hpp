@@ -15,7 +15,7 @@ public:
         std::int64_t from, to; // microseconds
         double x, width;
     };
-    time_axis(std::vector<std::int64_t> moments, double left, double width);
+    time_axis(std::vector<std::int64_t> moments, double left, double width, double gap_width = 44);
 
     double x(std::int64_t moment) const;
     const std::vector<gap>& gaps() const { return gaps_; }
@@ -30,8 +30,10 @@ private:
     std::vector<gap> gaps_;
 };
 
-enum class shape { bar, dot, ring, cross, diamond, question };
-enum class tone { ok, bad, warning, neutral, open };
+// One meaning each, in the picture, its key and the tables: bar from begin to end, ring begun, claimed or queued, dot
+// done, cross gone wrong, diamond interrupted, question of unknown outcome.
+enum class shape { bar, ring, dot, cross, diamond, question };
+enum class tone { neutral, ok, warning, open, bad }; // gravest last
 
 struct mark {
     shape form;
@@ -51,12 +53,19 @@ struct timeline {
     struct line {
         std::int64_t at;
         std::string label;
+        tone colour;
     };
     std::vector<line> lines; // across all lanes: where it failed
 };
 
-// `clock` gives a moment of the axis as text. Marks of one look that would cover each other are drawn once, and say how
-// many they are: the picture's size is bounded by its width, not by the number of events.
-std::string svg(const timeline& picture, const std::function<std::string(std::int64_t)>& clock);
+using clock_of = std::function<std::string(std::int64_t)>; // a moment of the axis as text
+
+enum class extent { wide, narrow }; // narrow: for a telephone, a lane's label above it
+// Marks of one look that would cover each other are drawn once, and say how many they are: the picture's size is
+// bounded by its width, not by the number of events.
+std::string svg(const timeline& picture, const clock_of& clock, extent size = extent::wide);
+
+// Both extents, of which the style shows one, and the key of the signs that are in it.
+std::string figure(const timeline& picture, const clock_of& clock);
 
 } // namespace sor::report

@@ -76,7 +76,16 @@ const geometry = () => {
                 scales.push((points[j][1] - points[i][1]) / (points[j][0] - points[i][0]));
     const spread = scales.length ? Math.max(...scales) / Math.min(...scales) : 1;
     const sizes = [...svg.querySelectorAll("text")].filter((t) => { const b = t.getBBox(); return b.x < -1 || b.x + b.width > box.width + 1; }).map((t) => t.textContent);
-    return { marks: points.length, outside, disorder: disorder.length, spread, sizes, lanes: [...svg.querySelectorAll(".lane")].map((l) => l.dataset.lane),
+    // a line stands at the mark that it is about
+    const lines = [...svg.querySelectorAll(".failure")];
+    const apart = lines.filter((line) => ![...svg.querySelectorAll(".mark:not(.neutral)")].some((mark) => mark.dataset.to === line.dataset.at)).length;
+    const forms = { rect: "▬", circle: "●", "path.stroke": "✕", "path:not(.stroke)": "◆", text: "?" };
+    const key = [...document.querySelectorAll(".key li")].map((li) => li.textContent);
+    const drawn = Object.entries(forms).filter(([form]) => svg.querySelector(".mark " + (form === "circle" ? "circle:not(.ring)" : form))).map(([, sign]) => sign);
+    if (svg.querySelector(".mark .ring")) drawn.push("○");
+    if (gaps.length) drawn.push("s");
+    return { apart, empty: [...svg.querySelectorAll(".lane")].filter((lane) => !lane.querySelector(".mark")).length, tones: lines.map((line) => line.classList[1]),
+        unlisted: [...drawn].sort().join("") === key.map((text) => text[0]).sort().join("") ? "" : [drawn, key], marks: points.length, outside, disorder: disorder.length, spread, sizes, lanes: [...svg.querySelectorAll(".lane")].map((l) => l.dataset.lane),
         bad: svg.querySelectorAll(".mark.bad, .mark.open").length, lines: svg.querySelectorAll(".failure").length, title: svg.querySelector("title").textContent };
 };
 
@@ -113,10 +122,14 @@ for (const file of readdirSync(folder).filter((name) => name.endsWith(".html")).
     check(width[0] <= width[1], `${name}: no sideways scrolling`, width);
     const picture = await page.evaluate(geometry);
     check(picture.marks > 0 && !picture.outside.length && !picture.disorder && picture.spread < 1.1 && !picture.sizes.length, `${name}: the marks stand where their times say`, picture);
+    check(!picture.empty && !picture.unlisted, `${name}: no empty lane; the key lists the signs of the picture and no other`, [picture.empty, picture.unlisted]);
     if (report) {
-        check(["run", "turns", "tool calls", "claims and items"].every((lane) => picture.lanes.includes(lane)) && picture.lanes.length >= 4 + Math.min(report.outbox.length, 1), `${name}: lanes`, picture.lanes);
-        if (!["success", "stale", "cancelled", "tampered", "crash"].includes(name)) check(picture.bad > 0, `${name}: failures are marked`, picture.bad);
-        check(picture.lines === (name === "success" ? 0 : 1), `${name}: a line where it failed`, picture.lines);
+        const document_tone = await page.evaluate(() => document.body.className);
+        check(["run", "turns", ...(report.tool_calls.length ? [report.tool_calls.some((c) => c.tool !== "claim") ? "tool calls" : "claims and items"] : [])].every((lane) => picture.lanes.includes(lane)) &&
+            picture.lanes.length >= 2 + Math.min(report.outbox.length, 1), `${name}: lanes`, picture.lanes);
+        if (!["success", "stale", "cancelled"].includes(name)) check(picture.bad > 0, `${name}: failures are marked`, picture.bad);
+        check(picture.lines === (name === "success" ? 0 : 1) && !picture.apart, `${name}: a line where it failed, at its mark`, picture);
+        check(picture.tones.every((tone) => tone === (document_tone ?? "")), `${name}: the line has the page's colour`, [picture.tones, document_tone]);
         check(picture.title.includes(report.run.id), `${name}: the picture has a name`);
     }
     for (const colorScheme of ["light", "dark"]) {
@@ -139,28 +152,66 @@ for (const file of readdirSync(folder).filter((name) => name.endsWith(".html")).
         if (!stop.outline) check(false, `${name}: the focus shows on ${stop.id}`);
         stops.add(stop.id);
     }
-    check(["theme", "Timeline", "only-bad", "search"].every((s) => stops.has(s)), `${name}: every control is a stop`, [...stops]);
+    check(["theme", "only-bad", "search"].every((s) => stops.has(s)), `${name}: every control is a stop`, [...stops]);
     await page.keyboard.type("no such event anywhere");
     check(await page.locator("#count").innerText().then((t) => t.startsWith("0 of ")), `${name}: the search filters, and says how many are left`);
     await page.locator("#search").fill("");
     await page.locator("#only-bad").check();
     const rows = await page.evaluate(() => [...document.querySelectorAll("#events tbody tr")].filter((r) => !r.hidden).map((r) => r.dataset.bad));
-    check(rows.every((bad) => bad === "yes"), `${name}: only what went wrong`, rows.length);
+    check(rows.every((bad) => bad === "yes") && (rows.length > 0) === (name !== "success"), `${name}: only what went wrong, and that is something`, rows.length);
+    await page.locator("#only-bad").uncheck();
+    if (name === "tampered" || name === "crash") check(await page.locator("tr.bad .note").count() === 1, `${name}: the event that it rests on is marked`);
+
+    const words = await page.evaluate(() => {
+        const list = [...document.querySelectorAll(".words:last-of-type dt")].map((dt) => dt.textContent);
+        const rest = document.querySelector("main").cloneNode(true);
+        rest.querySelector(".words:last-of-type").remove();
+        return { list, unused: list.filter((word) => !rest.textContent.toLowerCase().includes(word)) };
+    });
+    check(words.list.includes("turn") && !words.unused.length, `${name}: words are explained, those of the page alone`, words);
+    await page.locator("a.skip").focus();
+    await page.keyboard.press("Enter");
+    check(await page.evaluate(() => document.activeElement.id === "main" && document.querySelector("#main > :first-child").matches(".answers")), `${name}: the skip link leads to the answers`);
 
     // paper
     await page.emulateMedia({ media: "print", colorScheme: "dark" });
     const print = await page.evaluate(() => ({ paper: getComputedStyle(document.body).backgroundColor, controls: [...document.querySelectorAll(".controls, .skip")].some((e) => e.checkVisibility()), ...0 }));
     check(print.paper === "rgb(255, 255, 255)" && !print.controls, `${name}: print is dark on white, without controls`, print);
+    const larger = await page.evaluate(() => [...document.querySelectorAll("td .small, td summary")].filter((e) => parseFloat(getComputedStyle(e).fontSize) > parseFloat(getComputedStyle(e.closest("table")).fontSize) * 1.05).length);
+    check(larger === 0, `${name}: in print nothing small is larger than its table`, larger);
     const pdf = await page.pdf({ format: "A4" });
     check(pdf.length > 10000 && pdf.subarray(0, 4).toString() === "%PDF", `${name}: it prints`, pdf.length);
     await page.emulateMedia({ media: "screen", colorScheme: "light" });
     await page.setViewportSize({ width: 390, height: 844 });
     const narrow = await page.evaluate(() => document.documentElement.scrollWidth);
     check(narrow <= 390, `${name}: fits a telephone`, narrow);
+    const phone = await page.evaluate(() => {
+        const box = (element) => element.getBoundingClientRect();
+        const shown = [...document.querySelectorAll("svg.timeline")].filter((svg) => svg.checkVisibility());
+        return {
+            narrow: shown.length === 1 && shown[0].classList.contains("narrow") && parseFloat(getComputedStyle(shown[0].querySelector("text")).fontSize) * box(shown[0]).width / shown[0].viewBox.baseVal.width,
+            outside: [...shown[0].querySelectorAll(".mark, .failure")].filter((mark) => box(mark).left < 0 || box(mark).right > innerWidth).length,
+            cut: [...document.querySelectorAll("caption, td, td *, dd, p, li")].filter((e) => e.checkVisibility() && box(e).right > innerWidth + 0.5 && !e.closest("pre")).map((e) => e.textContent.slice(0, 40)).slice(0, 3),
+            below: [...document.querySelectorAll("#events tbody tr[data-kind]")].filter((row) => box(row.cells[3]).top < box(row.cells[0]).bottom - 2 || box(row.cells[3]).width < 250).length,
+            answer: Math.round(box(document.querySelector(".alarm, .answers")).top + scrollY) };
+    });
+    check(phone.narrow >= 9 && !phone.outside && !phone.cut.length && !phone.below && (name === "hostile" || phone.answer < 320), `${name}: on a telephone the picture fits, rows are stacked, the answers are near`, phone);
+    const options = await page.evaluate(() => [...document.querySelectorAll(".command .nowrap")].filter((option) => option.getClientRects().length !== 1).length);
+    check(options === 0 && await page.evaluate(() => [...document.querySelectorAll(".command pre")].every((pre) => (pre.textContent.match(/(^|\s)--[a-z-]+/g) ?? []).length === pre.querySelectorAll(".nowrap").length)), `${name}: no option of a command is broken`, options);
     await page.setViewportSize({ width: 1280, height: 900 });
     check(complaints.length === 0, `${name}: the console is silent`, complaints);
     check(requests.every((url) => url === "file://" + join(folder, file)), `${name}: no request leaves the page`, requests);
 }
+
+// a period: from a run to its events and back
+await page.goto("file://" + join(folder, "period.html"));
+const card = page.locator("article.run").first();
+const run = (await card.getAttribute("id")).slice("run-".length);
+await card.locator("a[data-search]").click();
+const shown = await page.evaluate(() => [...document.querySelectorAll("#events tbody tr")].filter((row) => !row.hidden).map((row) => row.dataset.run));
+check(shown.length > 0 && shown.every((id) => id === run) && (await page.locator("#count").innerText()).startsWith(shown.length + " of "), "period: a run's events alone", shown);
+await page.locator(`#events-${run} a`).click();
+check(new URL(page.url()).hash === "#run-" + run, "period: and back to the run");
 
 // without script all of it is there, and no control that would do nothing
 const plain = await chromium.launch({ executablePath, headless: true, chromiumSandbox: false, args: ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"] });

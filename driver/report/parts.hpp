@@ -1,0 +1,81 @@
+#pragma once
+#include <cstdint>
+#include <initializer_list>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+#include "report/rows.hpp"
+#include "report/timeline.hpp"
+
+// What the page of a run and that of a period have in common.
+namespace sor::report {
+
+// What a finding's kind is called, and how grave it is.
+struct headline {
+    std::string_view kind, text;
+    tone colour;
+    std::string_view line; // marks the moment in the picture
+    int rank;              // 0 is the gravest
+};
+headline headline_of(std::string_view kind);
+// Somebody has to look at it.
+bool needs_attention(const headline& h);
+
+const char* class_of(tone colour); // "" for neutral
+tone tone_of_event(std::string_view type);
+tone tone_of_status(std::string_view status);
+// "✕ ", "◆ ", "? ", or nothing: as in the picture.
+std::string sign_of(tone colour);
+// How an event stands in the picture.
+mark mark_of_event(std::string_view type, std::int64_t at, std::string title);
+
+// 2026-11-20T11:51:32.125+00:00 as 2026-11-20 11:51:32.125; the zone is said once for all.
+std::string moment_text(const std::string& iso);
+std::string zone_text(const std::string& iso);
+std::string time_element(const std::string& iso, bool with_day = true);
+// "from – to", the day once.
+std::string time_between(const std::string& from, const std::string& to);
+// "TIME: what happened": the sentence alone, where the time has a place of its own.
+std::string sentence_of(const std::string& narrative);
+std::string status_element(std::string_view status);
+std::string plural(std::size_t n, std::string_view one);
+// The tag's begin without its >, with a class unless that is empty.
+std::string classed(std::string_view tag, std::string_view name);
+std::string folded(const std::string& what, std::string_view json, std::size_t longest = 4000);
+std::string fact(std::string_view name, const std::string& value);
+
+// Moments as the database spells them, for the axis of a picture: with the day when they are of several.
+class clock_face {
+public:
+    void remember(const std::string& iso);
+    std::int64_t last() const { return texts_.empty() ? 0 : texts_.rbegin()->first; }
+    std::string text(std::int64_t at) const;
+
+private:
+    std::map<std::int64_t, std::string> texts_;
+};
+
+// One event as both kinds of page know it.
+struct told_event {
+    std::string id, seq, created_at, type, narrative, run_id, run_label;
+    std::string_view payload;
+    tone flag = tone::neutral; // of a finding that rests on it,
+    std::string note;          // and what that says of it
+};
+// The section with filters; of more than `most` the first, the last, and what went wrong.
+std::string events_section(const std::vector<told_event>& events, std::size_t most, const std::string& caption);
+
+std::string table_begin(std::string_view id, const std::string& caption, std::initializer_list<std::string_view> names);
+std::string table_in_frame(std::string_view name, const std::string& table);
+
+// What to type, with a button that copies it; below it the name of each id in it that is known.
+std::string command_block(const std::string& id, const std::string& command,
+                          const std::vector<std::pair<std::string, std::string>>& known_ids);
+
+// From the document's begin to that of its facts. The title is not yet escaped.
+std::string page_begin(const std::string& title, const std::string& heading, tone colour, std::string_view what);
+// What the words of the page mean, and from there to the document's end.
+std::string page_end(const std::string& page);
+
+} // namespace sor::report

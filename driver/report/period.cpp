@@ -1,0 +1,330 @@
+#include <algorithm>
+#include <map>
+#include <optional>
+#include "report/page.hpp"
+#include "report/parts.hpp"
+#include "text.hpp"
+
+namespace sor::report {
+namespace {
+
+class period_page {
+public:
+    explicit period_page(const period& what) : what_(what) {
+        for (const auto& run : what.runs) {
+            const auto story = what.stories.find(run.id);
+            told_.push_back(
+                {run, story == what.stories.end() ? nullptr : &story->second,
+                 story == what.stories.end() ? headline{} : headline_of(story->second.kind),
+                 excerpt(run.worker + " " + (run.run_key.empty() ? "…" + run.id.substr(24) : run.run_key), 60)});
+        }
+        std::stable_sort(told_.begin(), told_.end(), [](const told& a, const told& b) { return rank(a) < rank(b); });
+        for (const told& t : told_)
+            by_id_[t.run.id] = &t;
+        wrong_ = static_cast<std::size_t>(std::count_if(told_.begin(), told_.end(), is_wrong));
+        for (const auto& e : what.events) {
+            clock_.remember(e.created_at);
+            told_event event{{}, {}, e.created_at, e.event_type, e.narrative, e.run_id, {}, {}};
+            if (const auto found = by_id_.find(e.run_id); found != by_id_.end()) {
+                event.run_label = found->second->label;
+                flag(event, *found->second);
+            }
+            events_.push_back(std::move(event));
+        }
+    }
+
+    std::string text() const {
+        const auto heading = told_.empty() ? std::string("No run was in progress")
+                             : wrong_ > 0  ? std::to_string(wrong_) + " of " + plural(told_.size(), "run") +
+                                                (wrong_ == 1 ? " needs attention" : " need attention")
+                                          : "Nothing went wrong in " + plural(told_.size(), "run");
+        tone gravest = told_.empty() ? tone::neutral : tone::ok;
+        for (const told& t : told_)
+            if (is_wrong(t))
+                gravest = std::max(gravest, colour_of(t));
+        std::string out =
+            page_begin(heading + " · " + what_.tenant.name, heading, gravest, "forensic report of a period");
+        out += fact("Tenant", html(what_.tenant.name, 200)) + fact("From", time_element(what_.time.since)) +
+               fact("Until",
+                    time_element(what_.time.until) + (what_.time.ends_later ? ", later than this page was made" : "")) +
+               fact("Times are", html(zone_text(what_.time.since))) +
+               fact("Runs", (is_cut(told_.size()) ? "the newest " : "") + std::to_string(told_.size())) +
+               fact("Events", (is_cut(events_.size()) ? "the first " : "") + std::to_string(events_.size())) +
+               "</dl>\n</header>\n<main id=\"main\" tabindex=\"-1\">\n" + answers() + attention() + rest() + picture() +
+               events_section(events_, events_.size(),
+                              is_cut(events_.size()) ? "There are more; --max shows them" : "Oldest first");
+        return out + page_end(out);
+    }
+
+private:
+    struct told {
+        db::found_run run;
+        const run_story* story; // null: not looked into
+        headline head;
+        std::string label;
+    };
+
+    static tone colour_of(const told& t) { return t.story ? t.head.colour : tone_of_status(t.run.status); }
+    static bool is_wrong(const told& t) {
+        return t.story ? needs_attention(t.head) : t.run.status == "failed" || t.run.status == "cancelled";
+    }
+    static int rank(const told& t) { return t.story ? t.head.rank : headline_of(t.run.status).rank; }
+    bool is_cut(std::size_t count) const { return count == what_.most; }
+
+    static void flag(told_event& event, const told& t) {
+        if (!t.story || !needs_attention(t.head))
+            return;
+        for (const auto& e : t.story->evidence)
+            if (e.created_at == event.created_at && e.type == event.type) {
+                event.flag = t.head.colour;
+                event.note = e.says;
+            }
+    }
+
+    static std::string link(const told& t) {
+        return "<a href=\"#run-" + html(t.run.id) + "\">" + html(t.label) + "</a>";
+    }
+
+    std::string answers() const {
+        std::string wrong;
+        for (auto t = told_.begin(); t != told_.end();) { // sorted: those of one kind stand together
+            const auto end = std::find_if(t, told_.end(), [&](const told& o) { return rank(o) != rank(*t); });
+            if (is_wrong(*t)) {
+                const std::string text(t->story ? t->head.text : headline_of(t->run.status).text);
+                wrong += "<li><span class=\"status " + std::string(class_of(colour_of(*t))) + "\">" +
+                         sign_of(colour_of(*t)) + html(text) +
+                         "</span>: " + (end - t > 1 ? std::to_string(end - t) + " runs, " : std::string());
+                constexpr std::ptrdiff_t most = 5;
+                for (auto o = t; o != end && o - t < most; ++o)
+                    wrong += (o == t ? "" : ", ") + link(*o);
+                wrong += (end - t > most ? " …" : "") + std::string("</li>");
+            }
+            t = end;
+        }
+        const told* first = wrong_ > 0 ? &told_.front() : nullptr;
+        return "<div class=\"answers\">\n<section class=\"wide cause\" aria-labelledby=\"a-cause\"><h2 "
+               "id=\"a-cause\">What "
+               "went wrong</h2>" +
+               (wrong.empty()
+                    ? "<p>" +
+                          std::string(what_.stories.size() < told_.size() ? "Nothing in the runs that were looked into."
+                                                                          : "Nothing.") +
+                          "</p>"
+                    : "<ul class=\"wrong\">" + wrong + "</ul>") +
+               "</section>\n<section class=\"wide do\" aria-labelledby=\"a-next\"><h2 id=\"a-next\">What to do "
+               "next</h2><p "
+               "id=\"next-action\">" +
+               (!first          ? std::string("No action is needed.")
+                : !first->story ? "See what became of " + link(*first) + "."
+                                : "Begin with " + link(*first) + ": " + html(first->story->next_action)) +
+               (wrong_ > 1 ? " Then go on down the list: each run says what to do about it." : "") +
+               "</p></section>\n<section class=\"wide\" aria-labelledby=\"a-outside\"><h2 id=\"a-outside\">What "
+               "reached the "
+               "outside world in that time?</h2>" +
+               outside() + "</section>\n</div>\n";
+    }
+
+    std::string outside() const {
+        std::size_t sent = 0, given_up = 0, calls = 0, unknown = 0;
+        std::map<std::string, std::vector<const told_event*>> by_run;
+        for (const auto& e : events_) {
+            given_up += e.type == "outbox.dead";
+            calls += e.type == "tool_call.started";
+            unknown += e.type == "tool_call.unknown";
+            if (e.type == "outbox.dispatched") {
+                ++sent;
+                by_run[by_id_.contains(e.run_id) ? e.run_id : std::string()].push_back(&e);
+            }
+        }
+        std::string list;
+        const auto add = [&](const std::string& of_whom, const std::vector<const told_event*>& messages) {
+            const bool alone = messages.size() == 1;
+            list += "<li>" + plural(messages.size(), "message") + " of " + of_whom + ", " +
+                    (alone ? time_element(messages.front()->created_at) + ": " +
+                                 html(sentence_of(messages.front()->narrative), 500)
+                           : time_between(messages.front()->created_at, messages.back()->created_at)) +
+                    "</li>";
+        };
+        constexpr std::size_t most = 12;
+        std::size_t shown = 0;
+        for (const told& t : told_)
+            if (const auto found = by_run.find(t.run.id); found != by_run.end() && shown++ < most)
+                add(link(t), found->second);
+        if (shown > most)
+            list += "<li>and of " + plural(shown - most, "other run") + "</li>";
+        if (by_run.contains({}))
+            add("runs of another time, or of no run", by_run.at({}));
+        return "<p id=\"side-effects\">" + (sent == 0 ? "No message" : plural(sent, "message")) +
+               (sent > 1 ? " were accepted by their destinations" : " was accepted by its destination") +
+               (given_up == 0 ? std::string() : ", " + std::to_string(given_up) + " given up") + ". " +
+               (calls == 0 ? "No call" : plural(calls, "call")) + " outside the database " +
+               (calls > 1 ? "were begun" : "was begun") +
+               (unknown == 0 ? std::string() : "; the outcome of " + std::to_string(unknown) + " cannot be known") +
+               '.' +
+               (is_cut(events_.size())
+                    ? " So far the first " + plural(events_.size(), "event") + " of that time; --max shows more."
+                    : "") +
+               "</p>" + (list.empty() ? list : "<ul class=\"small\">" + list + "</ul>");
+    }
+
+    std::string attention() const {
+        if (wrong_ == 0)
+            return {};
+        std::string out = "<h2 id=\"h-wrong\">Runs that need attention, the gravest first</h2>\n";
+        for (const told& t : told_)
+            if (is_wrong(t) && t.story)
+                out += card(t);
+        return out;
+    }
+
+    std::string events_of(const told& t) const {
+        const auto count =
+            std::count_if(events_.begin(), events_.end(), [&](const told_event& e) { return e.run_id == t.run.id; });
+        return count == 0 ? "no event in that time"
+                          : "<a href=\"#events-" + html(t.run.id) + "\" data-search=\"" + html(t.run.id) + "\">" +
+                                plural(static_cast<std::size_t>(count), "event") + "</a>";
+    }
+
+    std::string card(const told& t) const {
+        const bool tampered = t.head.kind == "tampered";
+        return "<article class=\"run " + std::string(class_of(t.head.colour)) + "\" id=\"run-" + html(t.run.id) +
+               "\"><h3>" + sign_of(t.head.colour) + html(t.head.text) +
+               "</h3>\n<p class=\"small\"><span class=\"id\">" + html(t.run.id) + "</span>, worker " +
+               html(t.run.worker, 200) +
+               (t.run.run_key.empty() ? std::string() : ", run key " + html(t.run.run_key, 200)) + ", " +
+               time_between(t.run.started_at, t.run.finished_at) + ", " + events_of(t) +
+               "</p>\n<dl class=\"told\"><dt>Root cause</dt><dd>" + html(t.story->root_cause) +
+               "</dd><dt>Where did it fail?</dt><dd>" + html(t.story->failure_point) + (tampered ? no_evidence : "") +
+               "</dd><dt>What reached the outside?</dt><dd>" + html(t.story->side_effects) +
+               (tampered ? no_evidence : "") + "</dd><dt>What to do next</dt><dd>" + html(t.story->next_action) +
+               (t.story->command.empty() ? std::string()
+                                         : command_block("command-" + t.run.id, t.story->command,
+                                                         {{what_.tenant.id, "tenant " + html(what_.tenant.name, 200)},
+                                                          {t.run.id, "this run"}})) +
+               "</dd></dl></article>\n";
+    }
+
+    std::string rest() const {
+        std::string rows;
+        std::size_t count = 0, unknown = 0;
+        for (const told& t : told_) {
+            if (is_wrong(t) && t.story)
+                continue;
+            ++count;
+            unknown += t.story == nullptr;
+            const tone colour = colour_of(t);
+            rows +=
+                classed("tr", colour == tone::ok ? "" : class_of(colour)) + " id=\"run-" + html(t.run.id) + "\"><td>" +
+                html(t.run.worker, 200) + (t.run.run_key.empty() ? std::string() : ' ' + html(t.run.run_key, 200)) +
+                "<br><span class=\"id small\">" + html(t.run.id) + "</span></td><td>" +
+                time_between(t.run.started_at, t.run.finished_at) + "</td><td>" +
+                (t.story
+                     ? "<span class=\"status " + std::string(class_of(colour)) + "\">" + html(t.head.text) + "</span>"
+                     : status_element(t.run.status)) +
+                "<br>" + events_of(t) + "</td><td class=\"text\">" +
+                (t.story ? html(t.story->side_effects) +
+                               (t.story->command.empty() ? std::string() : "<br>" + html(t.story->next_action))
+                         : std::string("not looked into")) +
+                "</td></tr>\n";
+        }
+        if (count == 0)
+            return {};
+        return "<h2 id=\"h-runs\">" + std::string(wrong_ > 0 ? "The other runs" : "Runs in that time") + "</h2>\n" +
+               table_in_frame("Runs",
+                              table_begin("runs",
+                                          "Newest first. The whole report of one: <code>sor report RUN <span "
+                                          "class=\"nowrap\">--format</span> html</code>" +
+                                              (unknown == 0 ? std::string()
+                                                            : ". " + plural(unknown, "run") +
+                                                                  " not looked into: a shorter period shows them"),
+                                          {"Run", "Time", "What became of it", "What reached the outside"}) +
+                                  rows);
+    }
+
+    // Bars of the runs, where they went wrong, and what they sent: all else is in the table of events.
+    std::string picture() const {
+        timeline t;
+        t.title = "Timeline of " + what_.tenant.name;
+        clock_face clock = clock_;
+        clock.remember(what_.time.since);
+        constexpr std::size_t most_lanes = 24;
+        std::map<std::string, std::size_t> lane_of;
+        for (const told& one : told_) {
+            if (t.lanes.size() == most_lanes)
+                break;
+            lane_of[one.run.id] = t.lanes.size();
+            t.lanes.push_back({one.label, {}});
+            auto from = moment_of(one.run.started_at), to = moment_of(one.run.finished_at);
+            clock.remember(one.run.started_at);
+            clock.remember(one.run.finished_at);
+            const auto since = moment_of(what_.time.since), until = moment_of(what_.time.until);
+            if (!to)
+                for (const auto& e : events_)
+                    if (e.run_id == one.run.id && !e.type.starts_with("outbox."))
+                        to = moment_of(e.created_at);
+            if (from && since)
+                from = std::max(*from, *since);
+            if (to && until)
+                to = std::min(*to, *until);
+            clock.remember(what_.time.until);
+            if (from)
+                t.lanes.back().marks.push_back({shape::bar, tone_of_status(one.run.status), *from,
+                                                std::max(*from, to.value_or(*from)),
+                                                one.label + ", " + one.run.status});
+        }
+        lane others{lane_of.size() < told_.size() ? "other runs, no run" : "no run", {}};
+        for (const auto& e : events_) {
+            const auto at = moment_of(e.created_at);
+            const bool sent = e.type == "outbox.dispatched";
+            if (!at || (tone_of_event(e.type) == tone::neutral && e.flag == tone::neutral && !sent))
+                continue;
+            auto drawn = mark_of_event(e.type, *at, sentence_of(e.narrative));
+            if (tone_of_event(e.type) == tone::neutral && e.flag == tone::bad)
+                drawn = {shape::cross, tone::bad, *at, *at, e.note + ": " + drawn.title};
+            const auto found = lane_of.find(e.run_id);
+            (found == lane_of.end() ? others : t.lanes[found->second]).marks.push_back(drawn);
+        }
+        if (!others.marks.empty())
+            t.lanes.push_back(others);
+        if (t.lanes.empty())
+            return {};
+        t.description = "A lane for each run, the gravest first: when it ran, where it went wrong or was interrupted, "
+                        "and when its messages were accepted. The lists above and the table below say the same in "
+                        "words.";
+        return "<h2 id=\"h-timeline\">Timeline</h2>\n" +
+               figure(t, [&clock](std::int64_t at) { return clock.text(at); });
+    }
+
+    static constexpr const char* no_evidence = " (Told from a history that was changed: no evidence.)";
+    const period& what_;
+    std::vector<told> told_;
+    std::map<std::string, const told*> by_id_;
+    std::vector<told_event> events_;
+    std::size_t wrong_ = 0;
+    clock_face clock_;
+};
+
+} // namespace
+
+run_story story_of(std::string_view report) {
+    const row whole(report), finding = whole.object("finding"), summary = whole.object("summary");
+    run_story story{finding.text("kind"),
+                    finding.text("root_cause"),
+                    finding.text("next_action"),
+                    finding.text("command"),
+                    summary.text("failure_point"),
+                    summary.text("side_effects"),
+                    {}};
+    const auto events = whole.objects("events");
+    for (const row& evidence : finding.objects("evidence"))
+        for (const row& e : events)
+            if (e.text("id") == evidence.text("id"))
+                story.evidence.push_back({e.text("created_at"), e.text("event_type"), evidence.text("says")});
+    return story;
+}
+
+std::string page_of_period(const period& what) {
+    return period_page(what).text();
+}
+
+} // namespace sor::report
