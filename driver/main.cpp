@@ -65,7 +65,7 @@ int run(int argc, char** argv) {
         const auto settings = read_settings(common.settings_path);
         command_context context{command, common, settings, log};
         auto code = chosen(context);
-        if (std::fflush(stdout) != 0) {
+        if (std::fflush(stdout) != 0 || std::ferror(stdout)) { // the latter: of what was written before
             log.error("could not write the result");
             code = exit_status::unavailable;
         }

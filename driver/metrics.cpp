@@ -2,6 +2,8 @@
 #include <cstdio>
 #include <fcntl.h>
 #include <memory>
+#include <optional>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <nlohmann/json.hpp>
@@ -16,6 +18,41 @@ namespace {
     throw failure(exit_status::unavailable, "cannot write the metrics", file + ": " + std::strerror(error),
                   "--output names a file in a folder that can be written.");
 }
+
+// Held from before the measurement until the file is replaced: a slower call would put older counters back, which
+// Prometheus takes for a restart. The lock is on the file itself; one that is not there yet has nothing to put back.
+class output_lock {
+public:
+    explicit output_lock(const std::string& file) {
+        for (;;) {
+            struct stat opened {};
+            struct stat named {};
+            descriptor_ = open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+            if (descriptor_ < 0 && errno == ENOENT)
+                return;
+            if (descriptor_ < 0 || fstat(descriptor_, &opened) != 0)
+                cannot_write(file, errno);
+            if (!S_ISREG(opened.st_mode)) // to replace a device or a pipe helps nobody
+                throw failure(exit_status::usage, "the output is no regular file", file,
+                              "Without --output the metrics go to standard output.");
+            if (flock(descriptor_, LOCK_EX | LOCK_NB) != 0)
+                throw failure(exit_status::try_again, "another sor metrics is at work on the output", file,
+                              "Where it hangs, it waits for a lock in the database.");
+            if (stat(file.c_str(), &named) == 0 && named.st_dev == opened.st_dev && named.st_ino == opened.st_ino)
+                return;
+            close(descriptor_); // replaced meanwhile
+        }
+    }
+    ~output_lock() {
+        if (descriptor_ >= 0)
+            close(descriptor_);
+    }
+    output_lock(const output_lock&) = delete;
+    output_lock& operator=(const output_lock&) = delete;
+
+private:
+    int descriptor_ = -1;
+};
 
 // Whoever reads the file finds the old one or the new one, never a part.
 void replace_file(const std::string& file, const std::string& text) {
@@ -44,6 +81,9 @@ void replace_file(const std::string& file, const std::string& text) {
 }
 
 exit_status metrics(const std::string& output, command_context& context) {
+    std::optional<output_lock> lock;
+    if (!output.empty())
+        lock.emplace(output);
     auto connection = connect(context, login_kind::operator_);
     const auto text = metrics_text(db::metrics(connection));
     if (output.empty())

@@ -58,6 +58,7 @@ is($m->{'sor_outbox_dispatch_seconds_bucket{le="+Inf",tenant="Alice"}'}, 10, 'of
 is($m->{'sor_outbox_pending_messages{tenant="Alice"}'}, 10, 'pending');
 is($m->{'sor_queue_items{queue="outbox",tenant="Alice"}'}, 10, 'which are those of the queue outbox');
 cmp_ok($m->{'sor_table_bytes{table="sor.agent_events"}'}, '>', 0, 'sizes');
+cmp_ok(abs(time - $m->{sor_measured_timestamp_seconds}), '<', 10, 'and when that was');
 
 # what stands out: a lapsed holder, dead letters, a pause, a verification
 $world->load_ok($world->statement(3), '--tenant', 'Bob', '--set', 'statement=3');
@@ -97,11 +98,13 @@ like(slurp($file), qr/sor_runs_unended/, 'leaves the old file');
 
 # read by those it is for
 SKIP: {
-	skip 'promtool is not installed (package prometheus)', 2 unless have('promtool');
+	skip 'promtool is not installed (package prometheus)', 3 unless have('promtool');
 	my $check = `promtool check metrics < $file 2>&1`;
 	is("$?:$check", '0:', 'promtool reads it and finds nothing to mend');
 	my $rules = `promtool check rules @{[top]}/docs/watching/alerts.yml 2>&1`;
 	like($rules, qr/SUCCESS: \d+ rules found/, 'promtool reads the alert rules');
+	my $fired = `promtool test rules @{[top]}/t/alerts_test.yml 2>&1`;
+	is($?, 0, 'which fire for what they are for') or diag($fired);
 }
 SKIP: {
 	skip 'python3-prometheus-client is not installed', 2 unless $python_reads;
@@ -134,10 +137,54 @@ for my $name ('alerts.yml', 'dashboard.json')
 	is(join(' ', sort grep { !$family{$_} } keys %used), '', "$name names families that are there");
 	is(join(' ', sort grep { !$used{$_} } keys %family), '', 'the dashboard shows every family') if $name eq 'dashboard.json';
 }
+# the commands that alerts name are commands
+my %command = map { $_ => 1 } slurp(top . '/docs/watching/alerts.yml') =~ /\bsor (report [^";]+)/g;
+cmp_ok(scalar keys %command, '>', 1, 'alerts name reports');
+for (sort keys %command)
+{
+	my $report = $world->sor([ (split / /, s/TENANT/Alice/r), '--dbname', 'service=reconciler_auditor' ]);
+	is($report->{rc}, 0, "sor $_") or diag($report->{err});
+}
 my $dashboard = decode_json(slurp(top . '/docs/watching/dashboard.json'));
 cmp_ok(scalar(grep { @{ $_->{targets} } } @{ $dashboard->{panels} }), '>', 10, 'the dashboard is JSON, with panels');
 my $page = slurp(top . '/docs/watching.md');
 is(join(' ', sort grep { index($page, $_) < 0 } keys %family), '', 'each family is explained in docs/watching.md');
+
+# What it may not wait for, and what may not stop it: a migration that holds a table; a login whose transactions keep a snapshot.
+my $held = $world->session($world->superuser);
+$held->query_safe('BEGIN; LOCK TABLE reconciler.expenses');
+$r = $world->sor([ 'metrics', '--dbname', 'service=operator options=-cstatement_timeout=10s' ]);
+is($r->{rc}, 0, 'it does not wait for a lock') or diag($r->{err});
+$m = read_metrics($r->{out});
+ok(!exists $m->{'sor_table_bytes{table="reconciler.expenses"}'}, 'a locked table has no size');
+cmp_ok($m->{'sor_table_bytes{table="sor.agent_events"}'}, '>', 0, 'and the others have theirs');
+$world->sql("ALTER ROLE operator SET default_transaction_isolation = 'repeatable read'");
+my $events = sum($m, qr/^sor_events_total\{.*tenant="Alice"/);
+$world->sql("SELECT sor.append_event('$alice', 'clerk.noted', '{}')");
+ok(poll_until('it is counted', sub { sum($m = metrics(), qr/^sor_events_total\{.*tenant="Alice"/) > $events }, timeout => 20), 'counters go on under REPEATABLE READ');
+$world->sql('ALTER ROLE operator RESET default_transaction_isolation');
+
+# Two at once: the slower one may not put its older counters back.
+$held->query_safe('ROLLBACK; BEGIN; LOCK TABLE sor.pauses');
+my $slow = $world->start_sor([ @metrics, '--output', $file ]);
+poll_until('it waits', sub { $slow->{h}->pump_nb; $world->sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%sor.metrics()%' AND pid <> pg_backend_pid()") });
+$r = $world->sor([ @metrics, '--output', $file ]);
+is($r->{rc}, 75, 'a second one on the same file ends at once');
+like($r->{err}, qr/another sor metrics is at work/, 'and says why');
+$held->query_safe('ROLLBACK');
+$held->quit;
+is($world->finish($slow)->{rc}, 0, 'the first one goes on');
+is($world->sor([ @metrics, '--output', $file ])->{rc}, 0, 'and so does the next');
+symlink '/dev/null', $world->dir . '/null' or die $!;
+is($world->sor([ @metrics, '--output', $world->dir . '/null' ])->{rc}, 64, 'a device is not replaced');
+SKIP: {
+	skip 'no /dev/full', 2 unless -c '/dev/full';
+	for my $command ('metrics', 'status')
+	{
+		open my $full, '>', '/dev/full' or die $!;
+		is($world->sor([ $command, '--dbname', 'service=operator' ], init => sub { open STDOUT, '>&', $full or die })->{rc}, 69, "$command: a full disk is an error");
+	}
+}
 
 # The cost: buffers with 20,000 and with 400,000 items, messages, dead letters and runs that wait.
 $world->sql('ALTER TABLE sor.ready SET (autovacuum_enabled = off)');

@@ -577,6 +577,8 @@ verification verify_events(connection& connection, const std::string& tenant_id)
 }
 
 std::vector<metric> metrics(connection& connection) {
+    // Counters stand still where the snapshot does, whatever the login's default is.
+    transaction transaction(connection, "begin isolation level read committed");
     const auto result = connection.query(
         "select name, labels, case when value = 'Infinity' then '+Inf' else value::text end, family, type, help from "
         "sor.metrics()",
@@ -585,6 +587,7 @@ std::vector<metric> metrics(connection& connection) {
     for (int row = 0; row < result.rows(); ++row)
         samples.push_back({result.text(row, 0), result.text(row, 1), result.text(row, 2), result.text(row, 3),
                            result.text(row, 4), result.text(row, 5)});
+    transaction.commit();
     return samples;
 }
 

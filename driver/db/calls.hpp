@@ -138,7 +138,7 @@ std::vector<check> doctor(connection&);
 // connection breaks within: its server rolls back by itself.
 class transaction {
 public:
-    explicit transaction(connection& c) : connection_(c) { c.query("begin", {}); }
+    explicit transaction(connection& c, const char* begin = "begin") : connection_(c) { c.query(begin, {}); }
     ~transaction();
     transaction(const transaction&) = delete;
     transaction& operator=(const transaction&) = delete;

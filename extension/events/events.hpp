@@ -46,6 +46,10 @@ void append_administrative(const char* type, const Jsonb* payload);
 // administration(system_tenant).
 int64 append_system(const char* type, const Jsonb* payload);
 
+// Types of events that sor writes itself and applications may not, as an SQL regular expression.
+#define SOR_RESERVED_EVENT_TYPES                                                                                       \
+    "'^(registered$|(run|turn|tool_call|item|outbox|grant|role|switch|migration|drill)\\.)'"
+
 // The hash of an event as stored, for verification. prev_hash and hash are bytea of 32 bytes.
 void hash_of(const bridge::result& rows, uint64 row, const unsigned char* prev_hash, unsigned char* into);
 // The columns hash_of expects, in this order, from 1.

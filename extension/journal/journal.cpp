@@ -683,9 +683,7 @@ SOR_FUNCTION(append_event) {
     who.acts = true;
     return context::data_plane(tenant, who, [&](MemoryContext) -> Datum {
         static bridge::statement reserved(
-            "select $1 ~ '^(run|turn|tool_call|item|outbox|grant|role|switch|migration|drill)\\.'"
-            " or $1 = 'registered' or $1 !~ '^[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)+$'",
-            {TEXTOID});
+            "select $1 ~ " SOR_RESERVED_EVENT_TYPES " or $1 !~ '^[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)+$'", {TEXTOID});
         if (reserved.run(bridge::in(type)).boolean(0, 1))
             bridge::raise(code::invalid_parameter,
                           psprintf("\"%s\" cannot be the type of an application's event", type),

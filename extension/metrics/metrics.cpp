@@ -55,6 +55,7 @@ enum family_id {
     table_bytes,
     table_rows,
     table_dead_rows,
+    measured,
     family_count
 };
 struct family {
@@ -80,10 +81,11 @@ constexpr family families[family_count] = {
     {"sor_items_total", "counter", "What happened to items: claimed, completed, failed, released, dead, requeued."},
     {"sor_messages_total", "counter",
      "What happened to messages: enqueued, dispatched, failed (each is a retry), dead."},
-    {"sor_events_total", "counter", "Events of every type."},
+    {"sor_events_total", "counter",
+     "Events of every type; of applications' types those after the first 100 of a tenant are other."},
     {"sor_lease_expiries_total", "counter",
      "Leases that ran out with their holder silent, seen when the next one took over."},
-    {"sor_outbox_dispatch_seconds", "histogram", "From a message's enqueue to the mark that it was sent."},
+    {"sor_outbox_dispatch_seconds", "histogram", "From when a message first was due to the mark that it was sent."},
     {"sor_chain_verification_age_seconds", "gauge",
      "Since the history of the tenant was last verified as a whole, or since the tenant was made."},
     {"sor_chain_verification_whole", "gauge", "1: that verification found the history sound, 0: it did not."},
@@ -91,10 +93,11 @@ constexpr family families[family_count] = {
      "How old the counters of the tenant are; grows while a transaction stays open."},
     {"sor_paused", "gauge", "1 for each tool, queue or tenant that an operator paused."},
     {"sor_idempotency_keys_estimated", "gauge", "Stored responses, as the planner knows their table."},
-    {"sor_table_bytes", "gauge", "Size of a table with its indexes and TOAST."},
+    {"sor_table_bytes", "gauge", "Size of a table with its indexes and TOAST; absent while it is locked exclusively."},
     {"sor_table_rows_estimated", "gauge", "Rows of a table, as the planner knows it; absent before its first ANALYZE."},
     {"sor_table_dead_rows_estimated", "gauge",
      "Rows of a table that await VACUUM, as the statistics collector knows it."},
+    {"sor_measured_timestamp_seconds", "gauge", "When all of this was measured, in seconds since 1970."},
 };
 
 struct sample {
@@ -137,6 +140,7 @@ constexpr int bucket_count = sizeof(bounds) / sizeof(bounds[0]) + 1;
 static_assert(sizeof(bound_names) / sizeof(bound_names[0]) == bucket_count);
 
 constexpr int most_events = 1000000;          // of one tenant in one call
+constexpr int most_own_types = 100;           // of applications' events: each is a time series
 constexpr int64 minting = 1 * bridge::second; // an id is minted at most that long before its transaction has an xid
 
 // As of before anything was written: this transaction must not stand in its own way.
@@ -168,24 +172,33 @@ void count_events(const pg_uuid_t& tenant, const moment& now) {
         "       candidate_xmax::xid8 > $3::xid8"
         "  from sor.event_count_progress where tenant_id = $1 for update skip locked",
         {UUIDOID, TEXTOID, TEXTOID});
+    // A message's intent, the first event of its stream, says when it was due.
     static bridge::statement count(
         "with e as materialized (select id, event_type, created_at, message_id,"
         "       event_type = 'item.claimed' and payload ? 'lapsed_holder' as lapsed"
         "  from sor.agent_events where tenant_id = $1 and id > $2 and id < $3 order by id limit $4),"
-        " latency as (select greatest(0, extract(epoch from created_at) -"
-        "       ('x' || substr(translate(message_id::text, '-', ''), 1, 12))::bit(48)::bigint / 1000.0)::float8 as s"
-        "  from e where event_type = 'outbox.dispatched' and message_id is not null),"
-        " counted as (select 'event ' || event_type as name, count(*)::float8 as n from e group by event_type"
+        " due as (select e.created_at as sent, (i.payload ->> 'available_at')::timestamptz as due"
+        "  from e join sor.agent_events i on i.tenant_id = $1 and i.stream_id = e.message_id and i.seq = 1"
+        " where e.event_type = 'outbox.dispatched'),"
+        " latency as (select greatest(0, extract(epoch from sent - due))::float8 as s from due),"
+        " known as (select substr(name, 7) as event_type from sor.event_counts"
+        "  where tenant_id = $1 and name ^@ 'event '),"
+        " types as (select event_type, count(*) as n, event_type !~ " SOR_RESERVED_EVENT_TYPES " as own,"
+        "       event_type in (select k.event_type from known k) as known from e group by event_type),"
+        " new_types as (select event_type from types where own and not known order by event_type limit"
+        "  greatest(0, $6 - (select count(*) from known where event_type !~ " SOR_RESERVED_EVENT_TYPES "))),"
+        " counted as (select 'event ' || case when not own or known"
+        "       or event_type in (select t.event_type from new_types t) then event_type else 'other' end as name,"
+        "       sum(n)::float8 as n from types group by 1"
         "  union all select 'lapsed item', count(*)::float8 from e where lapsed having count(*) > 0"
-        "  union all select 'bucket ' || b.i, count(*)::float8 from latency, lateral (select "
-        "pg_catalog.width_bucket(s, $5) as i) b group by b.i"
+        "  union all select 'bucket ' || b.i, count(*)::float8"
+        "    from latency, lateral (select pg_catalog.width_bucket(s, $5) as i) b group by b.i"
         "  union all select 'latency sum', sum(s) from latency having count(*) > 0),"
         " saved as (insert into sor.event_counts (tenant_id, name, value) select $1, name, n from counted"
         "  on conflict (tenant_id, name) do update set value = event_counts.value + excluded.value)"
-        " select count(*), (select id from e order by id desc limit 1), (select created_at from e order by id desc "
-        "limit "
-        "1) from e",
-        {UUIDOID, UUIDOID, UUIDOID, INT4OID, FLOAT8ARRAYOID});
+        " select count(*), (select id from e order by id desc limit 1),"
+        "       (select created_at from e order by id desc limit 1) from e",
+        {UUIDOID, UUIDOID, UUIDOID, INT4OID, FLOAT8ARRAYOID, INT4OID});
     static bridge::statement save(
         "update sor.event_count_progress set counted_to = $2, counted_at = $3, candidate_to = $4, candidate_at = $5,"
         " candidate_xmax = $6 where tenant_id = $1",
@@ -219,7 +232,8 @@ void count_events(const pg_uuid_t& tenant, const moment& now) {
         edges[i] = Float8GetDatum(bounds[i]);
     const auto counted =
         count.run(in(tenant), in(from), in(to), in(most_events),
-                  in(construct_array(edges, bucket_count - 1, FLOAT8OID, sizeof(float8), true, TYPALIGN_DOUBLE)));
+                  in(construct_array(edges, bucket_count - 1, FLOAT8OID, sizeof(float8), true, TYPALIGN_DOUBLE)),
+                  in(most_own_types));
     const bool all = counted.bigint(0, 1) < most_events;
     pg_uuid_t counted_to = to;
     TimestampTz counted_at = none_in_flight ? now.time : candidate_at;
@@ -340,16 +354,32 @@ void say_gauges(samples& out, const pg_uuid_t& tenant, const char* name, Timesta
         out.add(verification_whole, labels_of({{"tenant", name}}), of_chain.boolean(0, 2) ? 1 : 0);
 }
 
-// Of the tables alone, of all tenants: for those who see every one.
+// Of the tables alone, of all tenants: for those who see every one. A partitioned table is all its partitions. To look
+// at a size is to lock the table, and a migration may hold it for long: what it holds has none.
 void say_tables(samples& out) {
     static bridge::statement tables(
-        "select c.oid::regclass::text, case when c.relkind = 'p' then 0 else pg_catalog.pg_total_relation_size(c.oid) "
-        "end::float8, case when c.reltuples >= 0 then c.reltuples::float8 end,"
-        "       pg_catalog.pg_stat_get_dead_tuples(c.oid)::float8, c.oid = 'sor.idempotency_keys'::regclass"
-        "  from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace"
-        " where c.relkind in ('r', 'p') and (n.nspname = 'sor' or pg_catalog.format('%I.%I', n.nspname, c.relname) = "
-        "any"
-        "   (array(select target from sor.registered_tables union select target from sor.queues))) order by 1",
+        "with recursive part(root, oid, relkind, reltuples, toast) as ("
+        "  select c.oid, c.oid, c.relkind, c.reltuples, c.reltoastrelid"
+        "    from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace"
+        "   where c.relkind in ('r', 'p')"
+        "     and (n.nspname = 'sor' or pg_catalog.format('%I.%I', n.nspname, c.relname) ="
+        "          any (array(select target from sor.registered_tables union select target from sor.queues)))"
+        "  union all"
+        "  select p.root, c.oid, c.relkind, c.reltuples, c.reltoastrelid from part p"
+        "    join pg_catalog.pg_inherits i on i.inhparent = p.oid"
+        "    join pg_catalog.pg_class c on c.oid = i.inhrelid where p.relkind = 'p'),"
+        " locked as materialized (select l.relation from pg_catalog.pg_locks l"
+        "    join pg_catalog.pg_database d on d.oid = l.database and d.datname = pg_catalog.current_database()"
+        "   where l.locktype = 'relation' and l.mode = 'AccessExclusiveLock'),"
+        " leaf as materialized (select p.*, not exists (select from locked l where l.relation in (p.oid, p.toast)"
+        "      or l.relation in (select i.indexrelid from pg_catalog.pg_index i"
+        "                         where i.indrelid in (p.oid, p.toast))) as free"
+        "    from part p where p.relkind = 'r')"
+        " select root::regclass::text, case when pg_catalog.bool_and(free)"
+        "       then sum(case when free then pg_catalog.pg_total_relation_size(oid) end) end::float8,"
+        "       sum(reltuples) filter (where reltuples >= 0)::float8,"
+        "       sum(pg_catalog.pg_stat_get_dead_tuples(oid))::float8,"
+        "       root = 'sor.idempotency_keys'::regclass from leaf group by root order by 1",
         {});
     const auto found = tables.run();
     for (uint64 i = 0; i < found.count; ++i) {
@@ -412,6 +442,8 @@ SOR_FUNCTION(metrics) {
             say_gauges(*said, one.id, one.name, GetCurrentTimestamp());
         });
     }
+    const int64 unix_now = GetCurrentTimestamp() + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+    said->add(measured, bridge::empty_object(), static_cast<double>(unix_now) / 1e6);
     for (int f = 0; f < family_count; ++f) {
         ListCell* cell;
         foreach (cell, said->of[f]) {

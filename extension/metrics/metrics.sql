@@ -33,7 +33,7 @@ create function sor.metrics() returns table (name text, labels jsonb, value doub
 comment on function sor.metrics() is
     'What to watch, for Prometheus: of the tenants granted to the calling role, of all for operators. Gauges count at most 10,000 rows each: that value means at least so many. *_estimated are the planner''s. '
     'Counters (*_total, *_bucket) begin at 0 when a tenant is first looked at, and lag behind by a call while transactions are in flight (sor_counters_age_seconds). '
-    'Costs the same whatever waits or has happened: some probes for each tenant and queue, and the events since the last call, a million of a tenant at most. In a read-only transaction counters stand still.';
+    'Costs the same whatever waits or has happened: some probes for each tenant and queue, and the events since the last call, a million of a tenant at most. In a transaction that is read-only or REPEATABLE READ counters stand still.';
 
 create function sor.status() returns table (severity text, problem text, tenant text, subject text, since timestamptz, count bigint, detail text, action text)
     language c volatile as 'MODULE_PATHNAME', 'sor_status'

@@ -238,7 +238,7 @@ sub only_sor_calls
 {
 	my ($sql) = @_;
 	$sql =~ s/^\s+|\s*;?\s*$//g;
-	return 1 if $sql =~ /^(BEGIN|COMMIT|ROLLBACK|LISTEN \w+|DEALLOCATE ALL|SET application_name TO '[^']*')$/i;
+	return 1 if $sql =~ /^(BEGIN(?: ISOLATION LEVEL READ COMMITTED)?|COMMIT|ROLLBACK|LISTEN \w+|DEALLOCATE ALL|SET application_name TO '[^']*')$/i;
 	return 0 if $sql =~ /\b(insert|update|delete|merge|copy|truncate|create|alter|drop|grant|set)\b(?!\s*=>)/i || $sql =~ /;/;
 	return 0 unless $sql =~ /^\s*SELECT\b/i && $sql =~ /\bsor\.\w+\s*\(/;
 	$sql =~ s/\bextract\(epoch from \w+\)//gi;
