@@ -194,6 +194,22 @@ my $alone = report('--at', "$in_berlin", '--time-zone', 'Europe/Berlin', '--form
 unlike($alone, qr/run key "success"/, '--at: a run of another day is not meant');
 my $then = $world->sql("SELECT to_char(started_at AT TIME ZONE 'Europe/Berlin', 'YYYY-MM-DD HH24:MI') FROM sor.runs WHERE run_key = 'success'");
 like(report('--at', $then, '--time-zone', 'Europe/Berlin'), qr/^(?:HISTORY.*\n)?run: +Run \S+ of worker "reconciler", run key "success".*UTC\+0[12], finished/s, '--at: the run of that minute, in that zone');
+# of many runs those that failed and the newest are looked into, and the page says of which it knows the status alone
+my $marker = $world->sql("SELECT clock_timestamp()");
+begin('early', $turn . "SELECT sor.finish_run('$alice', :'run', :token, 'failed', '{\"message\": \"too early\"}');");
+$world->sql_as('reconciler_worker', "SELECT sor.finish_run('$alice', r.run_id, r.run_token) FROM generate_series(1, 105) n, sor.start_run('$alice', 'clerk', 'many ' || n, '$user', '{}') r");
+my $many = report('--since', $marker, '--format', 'html');
+utf8::decode(my $of_many = $many);
+spew("$pages/many.html", $many);
+like($of_many, qr/<h1>2 of 107 runs need attention/, 'many runs: those that are wrong are counted');
+is_deeply([ map { /run key (\w+)/ } map { unescaped($_) } $of_many =~ m{<article class="run [a-z]+" id="run-(.*?)</article>}gs ], [qw(crash early)], 'the oldest of them is looked into, for it failed');
+is(scalar(() = $of_many =~ /not looked into<\/td>/g), 7, 'and all but a hundred are not');
+like(unescaped($of_many), qr/7 runs not looked into/, 'which the page says');
+my ($picture) = $of_many =~ m{<svg class="timeline wide".*?</svg>}s ? $& : '';
+like($picture, qr{data-lane="clerk crash">\n.*\n<g class="mark bad".*<title>Crashed: the holder of the run was lost, not in that time<}, 'what went wrong before is marked too');
+like($picture, qr{data-lane="91 other runs">\n<g class="mark ok"}, 'the picture has a lane for the rest');
+like(unescaped($of_period), qr/Is this history whole\?\n✕ No, 1 of 11 runs has a history that was changed/, 'whether the history of the period is whole');
+
 for my $wrong ([ '--at', 'teatime' ], [ '--time-zone', 'Mars/Olympus', 'latest' ], [ '--at', 'now', '--since', 'now' ], ['01a1f8cb-e6df-77a9-ae6f-da0362f8d57e'], ['no uuid'], [ '--format', 'html' ])
 {
 	my $r = $world->sor([ @auditor, @$wrong ]);

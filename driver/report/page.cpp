@@ -261,8 +261,8 @@ private:
                 if (const auto at = moment_of_evidence(e)) {
                     t.lines.push_back({*at, std::string(headline_.line), headline_.colour});
                     if (e.text("table") == "runs" || is_doubtful()) // no other lane has a mark of it
-                        run.marks.push_back({headline_.colour == tone::warning ? shape::diamond : shape::cross,
-                                             headline_.colour, *at, *at, std::string(headline_.line)});
+                        run.marks.push_back(
+                            {shape_of(headline_.colour), headline_.colour, *at, *at, std::string(headline_.line)});
                     break;
                 }
         for (auto* lane : {&run, &turns, &calls, &claims})

@@ -169,14 +169,17 @@ std::string sign_of(tone colour) {
     return colour == tone::bad ? "✕ " : colour == tone::warning ? "◆ " : colour == tone::open ? "? " : "";
 }
 
+shape shape_of(tone colour) {
+    return colour == tone::bad       ? shape::cross
+           : colour == tone::open    ? shape::question
+           : colour == tone::warning ? shape::diamond
+                                     : shape::dot;
+}
+
 mark mark_of_event(std::string_view type, std::int64_t at, std::string title) {
     const tone colour = tone_of_event(type);
     const bool done = ends_with_any(type, {".succeeded", ".finished", ".completed", ".dispatched"});
-    const shape form = colour == tone::bad       ? shape::cross
-                       : colour == tone::open    ? shape::question
-                       : colour == tone::warning ? shape::diamond
-                       : done                    ? shape::dot
-                                                 : shape::ring;
+    const shape form = colour == tone::neutral && !done ? shape::ring : shape_of(colour);
     return {form, done ? tone::ok : colour, at, at, std::move(title)};
 }
 

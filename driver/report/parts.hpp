@@ -27,6 +27,7 @@ tone tone_of_event(std::string_view type);
 tone tone_of_status(std::string_view status);
 // "✕ ", "◆ ", "? ", or nothing: as in the picture.
 std::string sign_of(tone colour);
+shape shape_of(tone colour);
 // How an event stands in the picture.
 mark mark_of_event(std::string_view type, std::int64_t at, std::string title);
 

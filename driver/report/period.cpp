@@ -53,6 +53,7 @@ public:
                "</dl>\n</header>\n<main id=\"main\" tabindex=\"-1\">\n" + answers() + attention() + rest() + picture() +
                events_section(events_, events_.size(),
                               is_cut(events_.size()) ? "There are more; --max shows them" : "Oldest first");
+        out += integrity();
         return out + page_end(out);
     }
 
@@ -167,6 +168,23 @@ private:
                "</p>" + (list.empty() ? list : "<ul class=\"small\">" + list + "</ul>");
     }
 
+    std::string integrity() const {
+        if (what_.stories.empty())
+            return {};
+        const auto changed = std::count_if(told_.begin(), told_.end(),
+                                           [](const told& t) { return t.story && t.head.kind == "tampered"; });
+        return "<h2 id=\"h-history\">Is this history whole?</h2>\n<p>" +
+               (changed == 0 ? "<span class=\"status ok\">Yes</span>, that of "
+                             : "<span class=\"status bad\">✕ No</span>, " + std::to_string(changed) + " of ") +
+               plural(what_.stories.size(), "run") +
+               (changed == 0   ? ""
+                : changed == 1 ? " has a history that was changed"
+                               : " have a history that was changed") +
+               ": the hashes of their events, and of their messages', were computed again. <code>sor verify</code> "
+               "does so "
+               "for all history.</p>\n";
+    }
+
     std::string attention() const {
         if (wrong_ == 0)
             return {};
@@ -241,49 +259,65 @@ private:
                                   rows);
     }
 
+    // When the run was in progress, within the period; until its last event there where it has not ended.
+    std::optional<std::pair<std::int64_t, std::int64_t>> span_of(const told& t) const {
+        auto from = moment_of(t.run.started_at), to = moment_of(t.run.finished_at);
+        if (!from)
+            return std::nullopt;
+        if (!to)
+            for (const auto& e : events_)
+                if (e.run_id == t.run.id && !e.type.starts_with("outbox."))
+                    to = moment_of(e.created_at);
+        const auto within = [&](std::int64_t at) {
+            return std::min(std::max(at, moment_of(what_.time.since).value_or(at)),
+                            moment_of(what_.time.until).value_or(at));
+        };
+        return std::pair(within(*from), within(std::max(*from, to.value_or(*from))));
+    }
+
     // Bars of the runs, where they went wrong, and what they sent: all else is in the table of events.
     std::string picture() const {
         timeline t;
         t.title = "Timeline of " + what_.tenant.name;
         clock_face clock = clock_;
-        clock.remember(what_.time.since);
-        constexpr std::size_t most_lanes = 24;
+        constexpr std::size_t most_lanes = 16;
         std::map<std::string, std::size_t> lane_of;
+        const std::size_t rest = told_.size() - std::min(told_.size(), most_lanes);
+        lane others{rest == 0 ? "no run" : plural(rest, "other run"), {}};
         for (const told& one : told_) {
-            if (t.lanes.size() == most_lanes)
-                break;
-            lane_of[one.run.id] = t.lanes.size();
-            t.lanes.push_back({one.label, {}});
-            auto from = moment_of(one.run.started_at), to = moment_of(one.run.finished_at);
-            clock.remember(one.run.started_at);
-            clock.remember(one.run.finished_at);
-            const auto since = moment_of(what_.time.since), until = moment_of(what_.time.until);
-            if (!to)
-                for (const auto& e : events_)
-                    if (e.run_id == one.run.id && !e.type.starts_with("outbox."))
-                        to = moment_of(e.created_at);
-            if (from && since)
-                from = std::max(*from, *since);
-            if (to && until)
-                to = std::min(*to, *until);
-            clock.remember(what_.time.until);
-            if (from)
-                t.lanes.back().marks.push_back({shape::bar, tone_of_status(one.run.status), *from,
-                                                std::max(*from, to.value_or(*from)),
-                                                one.label + ", " + one.run.status});
+            const bool apart = t.lanes.size() < most_lanes;
+            if (apart) {
+                lane_of[one.run.id] = t.lanes.size();
+                t.lanes.push_back({one.label, {}});
+            }
+            for (const auto& iso : {one.run.started_at, one.run.finished_at, what_.time.since, what_.time.until})
+                clock.remember(iso);
+            if (const auto span = span_of(one))
+                (apart ? t.lanes.back() : others)
+                    .marks.push_back({shape::bar, tone_of_status(one.run.status), span->first, span->second,
+                                      one.label + ", " + one.run.status});
         }
-        lane others{lane_of.size() < told_.size() ? "other runs, no run" : "no run", {}};
         for (const auto& e : events_) {
             const auto at = moment_of(e.created_at);
-            const bool sent = e.type == "outbox.dispatched";
-            if (!at || (tone_of_event(e.type) == tone::neutral && e.flag == tone::neutral && !sent))
+            const bool flagged = tone_of_event(e.type) == tone::neutral && e.flag != tone::neutral;
+            if (!at || (tone_of_event(e.type) == tone::neutral && !flagged && e.type != "outbox.dispatched"))
                 continue;
             auto drawn = mark_of_event(e.type, *at, sentence_of(e.narrative));
-            if (tone_of_event(e.type) == tone::neutral && e.flag == tone::bad)
-                drawn = {shape::cross, tone::bad, *at, *at, e.note + ": " + drawn.title};
+            if (flagged)
+                drawn = {shape_of(e.flag), e.flag, *at, *at, e.note + ": " + drawn.title};
             const auto found = lane_of.find(e.run_id);
             (found == lane_of.end() ? others : t.lanes[found->second]).marks.push_back(drawn);
         }
+        // what went wrong at another time stands at the run's end
+        for (const told& one : told_)
+            if (const auto found = lane_of.find(one.run.id); found != lane_of.end() && is_wrong(one)) {
+                auto& marks = t.lanes[found->second].marks;
+                const auto span = span_of(one);
+                if (span && std::none_of(marks.begin(), marks.end(),
+                                         [](const mark& m) { return m.form != shape::bar && m.colour > tone::ok; }))
+                    marks.push_back({shape_of(colour_of(one)), colour_of(one), span->second, span->second,
+                                     std::string(one.head.text) + ", not in that time"});
+            }
         if (!others.marks.empty())
             t.lanes.push_back(others);
         if (t.lanes.empty())

@@ -146,7 +146,7 @@ for (const file of readdirSync(folder).filter((name) => name.endsWith(".html")).
     await page.keyboard.press("Tab");
     check(await page.evaluate(() => document.activeElement.className === "skip" && document.activeElement.getBoundingClientRect().left >= 0), `${name}: the first stop is the skip link, and it shows`);
     const stops = new Set();
-    for (let i = 0; i < 60 && !stops.has("search"); ++i) {
+    for (let i = 0; i < 300 && !stops.has("search"); ++i) {
         await page.keyboard.press("Tab");
         const stop = await page.evaluate(() => { const e = document.activeElement, s = getComputedStyle(e); return { id: e.id || e.getAttribute("aria-label") || e.className || e.tagName, outline: s.outlineStyle !== "none" && parseFloat(s.outlineWidth) >= 2 }; });
         if (!stop.outline) check(false, `${name}: the focus shows on ${stop.id}`);
