@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <nlohmann/json.hpp>
 #include "command.hpp"
 #include "db/calls.hpp"
@@ -160,14 +161,48 @@ std::map<std::string, report::run_story> stories_of(std::vector<db::found_run> r
     return stories;
 }
 
+// Of runs that did something in that time and are not among those that were in progress: those whose row is gone, and
+// what there is to be said of them.
+void add_lost_runs(report::period& what, db::connection& connection) {
+    std::set<std::string> known;
+    for (const auto& run : what.runs)
+        known.insert(run.id);
+    for (const auto& event : what.events) {
+        const bool is_of_run = event.event_type.starts_with("run.") || event.event_type.starts_with("turn.");
+        if (!is_of_run || !known.insert(event.run_id).second)
+            continue;
+        try {
+            db::forensic_report(connection, what.tenant.id, event.run_id);
+        } catch (const db::sql_error& error) {
+            if (error.sqlstate() != "XX001")
+                throw;
+            what.runs.push_back({event.run_id, {}, {}, "gone", {}, {}});
+            what.stories[event.run_id] = {"tampered",
+                                          error.message() + ". " + error.detail(),
+                                          error.hint(),
+                                          "select narrative from sor.replay('" + what.tenant.id + "', '" +
+                                              event.run_id + "');",
+                                          "That cannot be told.",
+                                          "Its messages stand among the events below.",
+                                          {}};
+        }
+    }
+}
+
 void print_page_of_period(const report_options& options, db::connection& connection, const db::tenant& tenant,
                           const db::time_range& meant) {
     const auto time = db::resolve(connection, meant);
     const db::time_range range{time.since, time.until};
     const auto runs = db::find_runs(connection, tenant.id, std::nullopt, std::nullopt, options.max, range);
-    print(report::page_of_period({tenant, time, runs, stories_of(runs, connection, tenant),
-                                  db::what_happened(connection, tenant.id, range, options.max),
-                                  static_cast<std::size_t>(options.max)}));
+    report::period what{tenant,
+                        time,
+                        runs,
+                        stories_of(runs, connection, tenant),
+                        db::what_happened(connection, tenant.id, range, options.max),
+                        static_cast<std::size_t>(options.max)};
+    if (runs.size() < what.most)
+        add_lost_runs(what, connection);
+    print(report::page_of_period(what));
 }
 
 exit_status report_period(const report_options& options, db::connection& connection, const db::tenant& tenant,

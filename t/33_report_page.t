@@ -210,6 +210,20 @@ like($picture, qr{data-lane="clerk crash">\n.*\n<g class="mark bad".*<title>Cras
 like($picture, qr{data-lane="91 other runs">\n<g class="mark ok"}, 'the picture has a lane for the rest');
 like(unescaped($of_period), qr/Is this history whole\?\n✕ No, 1 of 11 runs has a history that was changed/, 'whether the history of the period is whole');
 
+# somebody changes a message's row, and removes the row of a run
+begin('bent', $turn . message('bent', 'a@b.example') . $end_turn . $finish);
+$world->sql("UPDATE sor.outbox SET payload = '{\"to\": \"c\@d.example\"}' WHERE dedup_key = 'bent'");
+my $bent = report('--run-key', 'bent', '--format', 'html');
+like(unescaped($bent), qr/What does not fit is in stream [0-9a-f-]+, row [0-9a-f-]+: /, 'a changed row: the page says which');
+like($bent, qr/<tr class="bad" id="message-(?:(?!<tr).)*the first row that does not fit/s, 'and marks it');
+my $since_gone = $world->sql("SELECT clock_timestamp()");
+begin('gone', $turn . $end_turn . $finish);
+my $gone_run = $world->sql("SELECT id FROM sor.runs WHERE run_key = 'gone'");
+$world->sql("SET session_replication_role = replica; DELETE FROM sor.turns WHERE run_id = '$gone_run'; DELETE FROM sor.runs WHERE id = '$gone_run'");
+my $without_row = report('--since', $since_gone, '--format', 'html');
+my ($gone_card) = $without_row =~ m{(<article class="run bad" id="run-$gone_run".*?</article>)}s;
+like(unescaped($gone_card // $without_row), qr/History was changed.*its row is gone.*the row of run $gone_run is gone.*select narrative from sor.replay/s, 'a run without its row is on the page of a period');
+
 for my $wrong ([ '--at', 'teatime' ], [ '--time-zone', 'Mars/Olympus', 'latest' ], [ '--at', 'now', '--since', 'now' ], ['01a1f8cb-e6df-77a9-ae6f-da0362f8d57e'], ['no uuid'], [ '--format', 'html' ])
 {
 	my $r = $world->sor([ @auditor, @$wrong ]);

@@ -109,24 +109,35 @@ private:
         const row bad = verification_.object("first_bad");
         return "<div class=\"alarm\" role=\"alert\"><h2>✕ The history of this run was changed</h2><p>" +
                (bad.has("seq") ? "The first event that does not fit is number " + html(bad.text("seq")) + " of stream "
-                               : std::string("What does not fit is stream ")) +
+                               : std::string("What does not fit is ") + (bad.has("id") ? "in stream " : "stream ")) +
                "<span class=\"id\">" + html(bad.text("stream_id")) + "</span>" +
-               (bad.has("id") ? ", event " + link("agent_events", bad.text("id")) : std::string()) + ": " +
-               html(bad.text("problem")) +
+               (bad.has("id") ? (bad.has("seq") ? ", event " : ", row ") + link(bad.text("id")) : std::string()) +
+               ": " + html(bad.text("problem")) +
                ".</p><p>What this page says of that stream is not evidence: the status, where it failed, what reached "
                "the outside, the timeline and the tables.</p></div>\n";
     }
 
-    // A row's id, as a link where this page has the row.
-    std::string link(const std::string& table, const std::string& id) const {
-        const auto anchor = (table == "agent_events" ? "event-" : table == "tool_calls" ? "call-" : "message-") + id;
-        const auto has = [&](const std::vector<row>& rows) {
-            return std::any_of(rows.begin(), rows.end(), [&](const row& r) { return r.text("id") == id; });
-        };
-        const bool here = (table == "agent_events" && has(events_)) || (table == "tool_calls" && has(calls_)) ||
-                          (table == "outbox" && has(messages_));
-        return here ? "<a class=\"id\" href=\"#" + html(anchor) + "\">" + html(id) + "</a>"
-                    : "<span class=\"id\">" + html(id) + "</span>";
+    // Text as a link to a row, where this page has the row.
+    std::string link(const std::string& id, const std::string& text) const {
+        const std::pair<const char*, std::span<const row>> tables[] = {
+            {"event-", events_}, {"call-", limited(calls_)}, {"message-", limited(messages_)}};
+        for (const auto& [anchor, rows] : tables)
+            if (std::any_of(rows.begin(), rows.end(), [&](const row& r) { return r.text("id") == id; }))
+                return "<a href=\"#" + std::string(anchor) + html(id) + "\">" + text + "</a>";
+        return text;
+    }
+    std::string link(const std::string& id) const { return link(id, "<span class=\"id\">" + html(id) + "</span>"); }
+
+    // Of a row that does not fit: what the finding says of it.
+    std::string misfit(const row& r) const {
+        if (is_doubtful())
+            for (const row& evidence : finding_.objects("evidence"))
+                if (evidence.text("id") == r.text("id"))
+                    return evidence.text("says");
+        return {};
+    }
+    static std::string note(const std::string& says) {
+        return says.empty() ? says : "<br><strong class=\"note\">" + html(says) + "</strong>";
     }
 
     std::string answers() const {
@@ -137,7 +148,7 @@ private:
         if (!evidence.empty()) {
             out += "<ul class=\"evidence small\">";
             for (const row& e : evidence)
-                out += "<li>" + html(e.text("table")) + ' ' + link(e.text("table"), e.text("id")) +
+                out += "<li>" + html(e.text("table")) + ' ' + link(e.text("id")) +
                        (e.has("seq") ? " (seq " + html(e.text("seq")) + ")" : std::string()) + ": " +
                        html(e.text("says")) + "</li>";
             out += "</ul>";
@@ -193,8 +204,7 @@ private:
                 ended.empty() && m->text("status") == "dead" && found != of_message_.end())
                 ended = found->second.back()->text("created_at");
             out += "<li>" + status_element(m->text("status")) + (ended.empty() ? ended : ' ' + time_element(ended)) +
-                   ": <a href=\"#message-" + html(m->text("id")) + "\">" + about(*m) + "</a> to " +
-                   html(m->text("destination"), 100) +
+                   ": " + link(m->text("id"), about(*m)) + " to " + html(m->text("destination"), 100) +
                    (to.empty() ? std::string() : ", addressed to " + html(to, 200)) + "</li>";
         }
         if (messages_.size() > shown.size())
@@ -315,19 +325,20 @@ private:
             auto message = error.text("message");
             if (message.empty() && c.has("error"))
                 message = c.text("error");
-            table += classed("tr", tone_of_status(status) == tone::ok ? "" : class_of(tone_of_status(status))) +
-                     " id=\"call-" + html(c.text("id")) + "\"><td class=\"number\">" + html(c.text("turn_no")) +
-                     "</td><td>" + html(c.text("tool"), 200) + "</td><td>" + status_element(status) + "</td><td>" +
-                     time_element(c.text("started_at")) + "</td><td class=\"number\">" +
-                     (from && to ? duration_text(std::max<std::int64_t>(0, *to - *from)) : std::string("not ended")) +
-                     "</td><td class=\"text\">" +
-                     (message.empty()
-                          ? std::string()
-                          : html(message) +
-                                (error.has("sqlstate") ? " (" + html(error.text("sqlstate")) + ")" : std::string())) +
-                     folded("arguments", c.json("arguments")) + folded("response", c.json("response")) +
-                     folded("error", c.json("error")) + "<span class=\"small\">request <span class=\"id\">" +
-                     html(c.text("request_id")) + "</span></span></td></tr>\n";
+            const auto colour = misfit(c).empty() ? tone_of_status(status) : tone::bad;
+            table +=
+                classed("tr", colour == tone::ok ? "" : class_of(colour)) + " id=\"call-" + html(c.text("id")) +
+                "\"><td class=\"number\">" + html(c.text("turn_no")) + "</td><td>" + html(c.text("tool"), 200) +
+                "</td><td>" + status_element(status) + "</td><td>" + time_element(c.text("started_at")) +
+                "</td><td class=\"number\">" +
+                (from && to ? duration_text(std::max<std::int64_t>(0, *to - *from)) : std::string("not ended")) +
+                "</td><td class=\"text\">" +
+                (message.empty() ? std::string()
+                                 : html(message) + (error.has("sqlstate") ? " (" + html(error.text("sqlstate")) + ")"
+                                                                          : std::string())) +
+                note(misfit(c)) + folded("arguments", c.json("arguments")) + folded("response", c.json("response")) +
+                folded("error", c.json("error")) + "<span class=\"small\">request <span class=\"id\">" +
+                html(c.text("request_id")) + "</span></span></td></tr>\n";
         }
         return out + table_in_frame("Tool calls", table) + left_out(calls_.size());
     }
@@ -341,15 +352,15 @@ private:
         for (const row& m : limited(messages_)) {
             const auto status = m.text("status");
             const auto to = recipients(m.object("payload"));
-            table += classed("tr", status == "dead"                             ? "bad"
+            table += classed("tr", status == "dead" || !misfit(m).empty()       ? "bad"
                                    : status == "pending" && m.has("last_error") ? "warning"
                                                                                 : "") +
                      " id=\"message-" + html(m.text("id")) + "\"><td>" + html(m.text("destination"), 200) +
                      "</td><td class=\"text\">" + about(m) +
                      (to.empty() ? std::string() : ", addressed to " + html(to, 400)) +
                      "<br><span class=\"small\">dedup key <span class=\"id\">" + html(m.text("dedup_key"), 400) +
-                     "</span></span>" + folded("payload", m.json("payload")) + "</td><td>" + status_element(status) +
-                     "</td><td><ol class=\"attempts\">";
+                     "</span></span>" + note(misfit(m)) + folded("payload", m.json("payload")) + "</td><td>" +
+                     status_element(status) + "</td><td><ol class=\"attempts\">";
             if (const auto found = of_message_.find(m.text("id")); found != of_message_.end())
                 for (const row* e : found->second) {
                     const auto type = e->text("event_type");

@@ -151,10 +151,10 @@ const char* class_of(tone colour) {
 }
 
 tone tone_of_event(std::string_view type) {
-    return ends_with_any(type, {".failed", ".refused", ".dead"})          ? tone::bad
-           : type.ends_with(".unknown")                                   ? tone::open
-           : ends_with_any(type, {".resumed", ".cancelled", ".released"}) ? tone::warning
-                                                                          : tone::neutral;
+    return ends_with_any(type, {".failed", ".refused", ".dead"})                        ? tone::bad
+           : type.ends_with(".unknown")                                                 ? tone::open
+           : ends_with_any(type, {"run.resumed", ".cancelled", ".released", ".paused"}) ? tone::warning
+                                                                                        : tone::neutral;
 }
 
 tone tone_of_status(std::string_view status) {

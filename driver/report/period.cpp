@@ -13,10 +13,11 @@ public:
     explicit period_page(const period& what) : what_(what) {
         for (const auto& run : what.runs) {
             const auto story = what.stories.find(run.id);
-            told_.push_back(
-                {run, story == what.stories.end() ? nullptr : &story->second,
-                 story == what.stories.end() ? headline{} : headline_of(story->second.kind),
-                 excerpt(run.worker + " " + (run.run_key.empty() ? "…" + run.id.substr(24) : run.run_key), 60)});
+            told_.push_back({run, story == what.stories.end() ? nullptr : &story->second,
+                             story == what.stories.end() ? headline{} : headline_of(story->second.kind),
+                             excerpt((run.worker.empty() ? "run" : run.worker) + " " +
+                                         (run.run_key.empty() ? "…" + run.id.substr(24) : run.run_key),
+                                     60)});
         }
         std::stable_sort(told_.begin(), told_.end(), [](const told& a, const told& b) { return rank(a) < rank(b); });
         for (const told& t : told_)
@@ -207,11 +208,11 @@ private:
         const bool tampered = t.head.kind == "tampered";
         return "<article class=\"run " + std::string(class_of(t.head.colour)) + "\" id=\"run-" + html(t.run.id) +
                "\"><h3>" + sign_of(t.head.colour) + html(t.head.text) +
-               "</h3>\n<p class=\"small\"><span class=\"id\">" + html(t.run.id) + "</span>, worker " +
-               html(t.run.worker, 200) +
+               "</h3>\n<p class=\"small\"><span class=\"id\">" + html(t.run.id) + "</span>" +
+               (t.run.worker.empty() ? "" : ", worker ") + html(t.run.worker, 200) +
                (t.run.run_key.empty() ? std::string() : ", run key " + html(t.run.run_key, 200)) + ", " +
-               time_between(t.run.started_at, t.run.finished_at) + ", " + events_of(t) +
-               "</p>\n<dl class=\"told\"><dt>Root cause</dt><dd>" + html(t.story->root_cause) +
+               (t.run.started_at.empty() ? "its row is gone" : time_between(t.run.started_at, t.run.finished_at)) +
+               ", " + events_of(t) + "</p>\n<dl class=\"told\"><dt>Root cause</dt><dd>" + html(t.story->root_cause) +
                "</dd><dt>Where did it fail?</dt><dd>" + html(t.story->failure_point) + (tampered ? no_evidence : "") +
                "</dd><dt>What reached the outside?</dt><dd>" + html(t.story->side_effects) +
                (tampered ? no_evidence : "") + "</dd><dt>What to do next</dt><dd>" + html(t.story->next_action) +

@@ -50,7 +50,7 @@ constexpr const char* meanings[] = {"▬ from begin to end",
                                     "○ begun, claimed or queued",
                                     "● done; of a message: accepted by its destination",
                                     "✕ failed, refused, given up, lost or altered",
-                                    "◆ resumed, cancelled or given back",
+                                    "◆ interrupted: resumed, cancelled, given back or paused",
                                     "? outcome unknown"};
 
 // Each kind has a form of its own, so that nothing is told by colour alone.
