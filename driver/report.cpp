@@ -128,7 +128,7 @@ exit_status report_run(const report_options& options, db::connection& connection
     if (options.format == "json")
         print(report::indented(text) + "\n");
     else if (options.format == "html")
-        print(report::page_of_run(text, whose->name, static_cast<std::size_t>(4 * options.max)));
+        print(report::page_of_run(text, whose->name, static_cast<std::size_t>(options.max)));
     else
         print_report(text);
     return exit_status::done;
@@ -313,6 +313,8 @@ exit_status answer(const report_options& options, command_context& context) {
     } catch (const db::sql_error& error) {
         if (!error.sqlstate().starts_with("22"))
             throw;
+        if (error.sqlstate() == "22023") // it could be read, and is wrong
+            throw failure(exit_status::usage, error.message(), {}, error.hint());
         throw failure(exit_status::usage, "a time could not be read", error.message(),
                       "Give a time such as \"2026-11-17 23:00\", yesterday or now.");
     }
@@ -343,7 +345,9 @@ void declare_report(CLI::App& app, common_options& common, chosen_command& chose
         ->add_option("--time-zone", options->time_zone,
                      "The zone in which times are read and shown; the server's unless given")
         ->type_name("ZONE");
-    command->add_option("--max", options->max, "Rows at most")->check(CLI::Range(1, 100000))->capture_default_str();
+    command->add_option("--max", options->max, "Rows at most, and of a page's tables each")
+        ->check(CLI::Range(1, 100000))
+        ->capture_default_str();
     command->add_option("--format", options->format, "text, json or html")
         ->check(CLI::IsMember({"text", "json", "html"}))
         ->capture_default_str();

@@ -224,11 +224,15 @@ my $without_row = report('--since', $since_gone, '--format', 'html');
 my ($gone_card) = $without_row =~ m{(<article class="run bad" id="run-$gone_run".*?</article>)}s;
 like(unescaped($gone_card // $without_row), qr/History was changed.*its row is gone.*the row of run $gone_run is gone.*select narrative from sor.replay/s, 'a run without its row is on the page of a period');
 
-for my $wrong ([ '--at', 'teatime' ], [ '--time-zone', 'Mars/Olympus', 'latest' ], [ '--at', 'now', '--since', 'now' ], ['01a1f8cb-e6df-77a9-ae6f-da0362f8d57e'], ['no uuid'], [ '--format', 'html' ])
+for my $wrong ([ '--at', 'teatime' ], [ '--time-zone', 'Mars/Olympus', 'latest' ], [ '--at', 'now', '--since', 'now' ], [ '--since', 'now', '--until', 'yesterday', '--tenant', 'Alice' ], ['01a1f8cb-e6df-77a9-ae6f-da0362f8d57e'], ['no uuid'], [ '--format', 'html' ])
 {
 	my $r = $world->sor([ @auditor, @$wrong ]);
 	is($r->{rc}, 64, "refused: sor report @$wrong") or diag($r->{err});
 }
+
+my $full = $world->sor([ @auditor, $world->sql("SELECT id FROM sor.runs WHERE run_key LIKE 'hostile%'"), '--format', 'json' ],
+	under => [ 'sh', '-c', 'exec "$@" >/dev/full', 'sh' ]);
+is($full->{rc}, 69, 'a disk that is full is no success') or diag($full->{err});
 
 SKIP:
 {

@@ -29,10 +29,10 @@ std::string counted(const std::string& n, std::string_view one) {
 
 class run_page {
 public:
-    run_page(std::string_view report, const std::string& tenant, std::size_t most_events)
-        : tenant_(tenant), most_events_(most_events) {
+    run_page(std::string_view report, const std::string& tenant, std::size_t most) : tenant_(tenant), most_(most) {
         const row whole = whole_ = row(report);
         run_ = whole.object("run");
+        clock_ = clock_face(run_.text("started_at"));
         finding_ = whole.object("finding");
         summary_ = whole.object("summary");
         verification_ = whole.object("verification");
@@ -75,11 +75,10 @@ public:
             out += fact("Run key", html(key, 200));
         out += fact("Status",
                     is_doubtful() ? html(run_.text("status")) + " (no evidence)" : status_element(run_.text("status")));
-        out += fact("Time, " + html(zone_text(run_.text("started_at"))),
-                    time_between(run_.text("started_at"), run_.text("finished_at"))) +
+        out += fact("Time, " + html(clock_.zone()), clock_.between(run_.text("started_at"), run_.text("finished_at"))) +
                "</dl>\n";
         out += alarm() + "</header>\n<main id=\"main\" tabindex=\"-1\">\n" + answers() + picture();
-        out += events_section(events_told_, most_events_,
+        out += events_section(events_told_, clock_, most_,
                               plural(events_.size(), "event") + " of the run and of its messages, oldest first");
         out += calls_table() + messages_table() + integrity() + six_lines();
         return out + page_end(out);
@@ -203,7 +202,7 @@ private:
             if (const auto found = of_message_.find(m->text("id"));
                 ended.empty() && m->text("status") == "dead" && found != of_message_.end())
                 ended = found->second.back()->text("created_at");
-            out += "<li>" + status_element(m->text("status")) + (ended.empty() ? ended : ' ' + time_element(ended)) +
+            out += "<li>" + status_element(m->text("status")) + (ended.empty() ? ended : ' ' + clock_.element(ended)) +
                    ": " + link(m->text("id"), about(*m)) + " to " + html(m->text("destination"), 100) +
                    (to.empty() ? std::string() : ", addressed to " + html(to, 200)) + "</li>";
         }
@@ -281,10 +280,10 @@ private:
         message_lanes(t);
         t.description = "A lane for the run and for each of its turns, tool calls, claims and messages over time. The "
                         "run began " +
-                        moment_text(run_.text("started_at")) + " and " +
-                        (run_.has("finished_at") ? "ended " + moment_text(run_.text("finished_at")) : "has not ended") +
+                        clock_.text(run_.text("started_at")) + " and " +
+                        (run_.has("finished_at") ? "ended " + clock_.text(run_.text("finished_at")) : "has not ended") +
                         ". " + summary_.text("failure_point") + " The table of events below says the same in words.";
-        return "<h2 id=\"h-timeline\">Timeline</h2>\n" + figure(t, [this](std::int64_t at) { return clock_.text(at); });
+        return "<h2 id=\"h-timeline\">Timeline</h2>\n" + figure(t, [this](std::int64_t at) { return clock_.tick(at); });
     }
 
     // A lane for each of a few messages, one for all of many.
@@ -329,7 +328,7 @@ private:
             table +=
                 classed("tr", colour == tone::ok ? "" : class_of(colour)) + " id=\"call-" + html(c.text("id")) +
                 "\"><td class=\"number\">" + html(c.text("turn_no")) + "</td><td>" + html(c.text("tool"), 200) +
-                "</td><td>" + status_element(status) + "</td><td>" + time_element(c.text("started_at")) +
+                "</td><td>" + status_element(status) + "</td><td>" + clock_.element(c.text("started_at")) +
                 "</td><td class=\"number\">" +
                 (from && to ? duration_text(std::max<std::int64_t>(0, *to - *from)) : std::string("not ended")) +
                 "</td><td class=\"text\">" +
@@ -365,7 +364,7 @@ private:
                 for (const row* e : found->second) {
                     const auto type = e->text("event_type");
                     const row payload = e->object("payload");
-                    table += "<li>" + time_element(e->text("created_at")) + ' ' + sign_of(tone_of_event(type)) +
+                    table += "<li>" + clock_.element(e->text("created_at")) + ' ' + sign_of(tone_of_event(type)) +
                              html(type.substr(std::min(type.size(), type.find('.') + 1))) +
                              (payload.has("attempt") ? ", attempt " + html(payload.text("attempt")) : std::string()) +
                              (payload.has("error") ? ": " + html(payload.text("error"), 400) : std::string()) + "</li>";
@@ -384,20 +383,20 @@ private:
                counted(verification_.text("streams"), "stream") +
                (whole ? " was computed again and fits the one before it, and the journal and the outbox agree with "
                         "them.</p>\n"
-                      : ", at least one does not fit; see above.</p>\n");
+                      : ", or of the rows that they tell of, at least one does not fit; see above.</p>\n");
     }
 
     std::span<const row> limited(const std::vector<row>& rows) const {
-        return {rows.data(), std::min(rows.size(), most_events_)};
+        return {rows.data(), std::min(rows.size(), most_)};
     }
     std::string left_out(std::size_t count) const {
-        return count <= most_events_ ? std::string()
-                                     : "<p class=\"small\">" + std::to_string(count - most_events_) +
-                                           " more are left out; --max shows more.</p>\n";
+        return count <= most_ ? std::string()
+                              : "<p class=\"small\">" + std::to_string(count - most_) +
+                                    " more are left out; --max shows more.</p>\n";
     }
 
     const std::string& tenant_;
-    const std::size_t most_events_;
+    const std::size_t most_;
     row whole_, run_, finding_, summary_, verification_;
     std::vector<row> turns_, calls_, messages_, events_;
     std::vector<told_event> events_told_;
@@ -408,8 +407,8 @@ private:
 
 } // namespace
 
-std::string page_of_run(std::string_view report, const std::string& tenant, std::size_t most_events) {
-    return run_page(report, tenant, most_events).text();
+std::string page_of_run(std::string_view report, const std::string& tenant, std::size_t most) {
+    return run_page(report, tenant, most).text();
 }
 
 } // namespace sor::report

@@ -8,9 +8,9 @@
 // The report as one HTML file: no network, nothing that needs script, whatever the rows hold shown as text.
 namespace sor::report {
 
-// `report` is sor.forensic_report's answer, `tenant` the tenant's name. Of more than `most_events` events the first and
-// the last are shown, and between them those that went wrong.
-std::string page_of_run(std::string_view report, const std::string& tenant, std::size_t most_events = 4000);
+// `report` is sor.forensic_report's answer, `tenant` the tenant's name. Of more than `most` events the first and the last
+// are shown, and between them those that went wrong; of calls and messages the first.
+std::string page_of_run(std::string_view report, const std::string& tenant, std::size_t most);
 
 // What the page of a period says of one of its runs.
 struct run_story {

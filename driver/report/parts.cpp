@@ -52,6 +52,12 @@ std::size_t zone_at(const std::string& iso) {
     return iso.find_first_of("+-Z", std::min<std::size_t>(iso.size(), 19));
 }
 
+std::string zone_of(const std::string& iso) {
+    const auto at = zone_at(iso);
+    const auto zone = at == iso.npos ? std::string() : iso.substr(at);
+    return zone.empty() || zone == "Z" || zone == "+00:00" ? "UTC" : "UTC" + zone;
+}
+
 std::string day_of(const std::string& moment) {
     return moment.substr(0, std::min<std::size_t>(10, moment.size()));
 }
@@ -183,31 +189,6 @@ mark mark_of_event(std::string_view type, std::int64_t at, std::string title) {
     return {form, done ? tone::ok : colour, at, at, std::move(title)};
 }
 
-std::string moment_text(const std::string& iso) {
-    auto text = iso.substr(0, zone_at(iso));
-    if (text.size() > 10 && text[10] == 'T')
-        text[10] = ' ';
-    const auto point = text.find('.');
-    return point == text.npos ? text : text.substr(0, std::min(text.size(), point + 4));
-}
-
-std::string zone_text(const std::string& iso) {
-    const auto at = zone_at(iso);
-    const auto zone = at == iso.npos ? std::string() : iso.substr(at);
-    return zone.empty() || zone == "Z" || zone == "+00:00" ? "UTC" : "UTC" + zone;
-}
-
-std::string time_element(const std::string& iso, bool with_day) {
-    const auto text = moment_text(iso);
-    return "<time datetime=\"" + html(iso) + "\">" + html(with_day || text.size() < 12 ? text : text.substr(11)) +
-           "</time>";
-}
-
-std::string time_between(const std::string& from, const std::string& to) {
-    return time_element(from) +
-           (to.empty() ? std::string(", not ended") : " – " + time_element(to, day_of(from) != day_of(to)));
-}
-
 std::string sentence_of(const std::string& narrative) {
     const auto colon = narrative.find(": ");
     return colon == narrative.npos || narrative.size() < 20 || narrative[4] != '-' ? narrative
@@ -241,12 +222,34 @@ std::string fact(std::string_view name, const std::string& value) {
     return "<div><dt>" + std::string(name) + "</dt><dd>" + value + "</dd></div>\n";
 }
 
-void clock_face::remember(const std::string& iso) {
-    if (const auto at = moment_of(iso))
-        texts_.emplace(*at, moment_text(iso));
+clock_face::clock_face(const std::string& iso) : zone_(zone_of(iso)) {}
+
+std::string clock_face::text(const std::string& iso) const {
+    auto text = iso.substr(0, zone_at(iso));
+    if (text.size() > 10 && text[10] == 'T')
+        text[10] = ' ';
+    if (const auto point = text.find('.'); point != text.npos)
+        text.resize(std::min(text.size(), point + 4));
+    const auto zone = zone_of(iso);
+    return zone == zone_ || !moment_of(iso) ? text : text + ' ' + zone;
 }
 
-std::string clock_face::text(std::int64_t at) const {
+std::string clock_face::element(const std::string& iso, bool with_day) const {
+    const auto shown = text(iso);
+    return "<time datetime=\"" + html(iso) + "\">" + html(with_day || shown.size() < 12 ? shown : shown.substr(11)) +
+           "</time>";
+}
+
+std::string clock_face::between(const std::string& from, const std::string& to) const {
+    return element(from) + (to.empty() ? std::string(", not ended") : " – " + element(to, day_of(from) != day_of(to)));
+}
+
+void clock_face::remember(const std::string& iso) {
+    if (const auto at = moment_of(iso))
+        texts_.emplace(*at, text(iso));
+}
+
+std::string clock_face::tick(std::int64_t at) const {
     const auto found = texts_.find(at);
     if (found == texts_.end())
         return {};
@@ -254,7 +257,8 @@ std::string clock_face::text(std::int64_t at) const {
     return found->second.substr(one_day ? std::min<std::size_t>(11, found->second.size()) : 0);
 }
 
-std::string events_section(const std::vector<told_event>& events, std::size_t most, const std::string& caption) {
+std::string events_section(const std::vector<told_event>& events, const clock_face& clock, std::size_t most,
+                           const std::string& caption) {
     std::string out = "<h2 id=\"h-events\">What happened, event by event</h2>\n";
     if (events.empty())
         return out + "<p>Nothing happened.</p>\n";
@@ -295,7 +299,7 @@ std::string events_section(const std::vector<told_event>& events, std::size_t mo
                             : std::string()) +
             (e.run_id.empty() ? std::string() : " data-run=\"" + html(e.run_id) + "\"") + " data-kind=\"" +
             std::string(kind_of_event(e.type)) + "\" data-bad=\"" + (marked ? "yes" : "no") + "\"><td>" +
-            time_element(e.created_at, !one_day) + "</td><td class=\"number\">" +
+            clock.element(e.created_at, !one_day) + "</td><td class=\"number\">" +
             (at && begin ? *at <= *begin ? "0" : "+" + duration_text(*at - *begin) : std::string()) + "</td><td>" +
             classed("span", e.type.size() < 40 ? "nowrap" : "") + ">" + sign_of(colour) + html(e.type, 200) +
             "</span>" +

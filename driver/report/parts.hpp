@@ -31,12 +31,6 @@ shape shape_of(tone colour);
 // How an event stands in the picture.
 mark mark_of_event(std::string_view type, std::int64_t at, std::string title);
 
-// 2026-11-20T11:51:32.125+00:00 as 2026-11-20 11:51:32.125; the zone is said once for all.
-std::string moment_text(const std::string& iso);
-std::string zone_text(const std::string& iso);
-std::string time_element(const std::string& iso, bool with_day = true);
-// "from – to", the day once.
-std::string time_between(const std::string& from, const std::string& to);
 // "TIME: what happened": the sentence alone, where the time has a place of its own.
 std::string sentence_of(const std::string& narrative);
 std::string status_element(std::string_view status);
@@ -46,14 +40,27 @@ std::string classed(std::string_view tag, std::string_view name);
 std::string folded(const std::string& what, std::string_view json, std::size_t longest = 4000);
 std::string fact(std::string_view name, const std::string& value);
 
-// Moments as the database spells them, for the axis of a picture: with the day when they are of several.
+// How a page writes moments: 2026-11-20T11:51:32.125+00:00 as 2026-11-20 11:51:32.125. The page says once in which zone
+// they are, that of `iso`; a moment of another zone says its own, for when the clocks are set back an hour is there
+// twice.
 class clock_face {
 public:
+    clock_face() = default;
+    explicit clock_face(const std::string& iso);
+
+    const std::string& zone() const { return zone_; }
+    std::string text(const std::string& iso) const;
+    std::string element(const std::string& iso, bool with_day = true) const;
+    // "from – to", the day once.
+    std::string between(const std::string& from, const std::string& to) const;
+
+    // For the axis of a picture: with the day when what was remembered is of several.
     void remember(const std::string& iso);
     std::int64_t last() const { return texts_.empty() ? 0 : texts_.rbegin()->first; }
-    std::string text(std::int64_t at) const;
+    std::string tick(std::int64_t at) const;
 
 private:
+    std::string zone_;
     std::map<std::int64_t, std::string> texts_;
 };
 
@@ -65,7 +72,8 @@ struct told_event {
     std::string note;          // and what that says of it
 };
 // The section with filters; of more than `most` the first, the last, and what went wrong.
-std::string events_section(const std::vector<told_event>& events, std::size_t most, const std::string& caption);
+std::string events_section(const std::vector<told_event>& events, const clock_face& clock, std::size_t most,
+                           const std::string& caption);
 
 std::string table_begin(std::string_view id, const std::string& caption, std::initializer_list<std::string_view> names);
 std::string table_in_frame(std::string_view name, const std::string& table);

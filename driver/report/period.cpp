@@ -10,7 +10,7 @@ namespace {
 
 class period_page {
 public:
-    explicit period_page(const period& what) : what_(what) {
+    explicit period_page(const period& what) : what_(what), clock_(what.time.since) {
         for (const auto& run : what.runs) {
             const auto story = what.stories.find(run.id);
             told_.push_back({run, story == what.stories.end() ? nullptr : &story->second,
@@ -45,14 +45,14 @@ public:
                 gravest = std::max(gravest, colour_of(t));
         std::string out =
             page_begin(heading + " · " + what_.tenant.name, heading, gravest, "forensic report of a period");
-        out += fact("Tenant", html(what_.tenant.name, 200)) + fact("From", time_element(what_.time.since)) +
-               fact("Until",
-                    time_element(what_.time.until) + (what_.time.ends_later ? ", later than this page was made" : "")) +
-               fact("Times are", html(zone_text(what_.time.since))) +
+        out += fact("Tenant", html(what_.tenant.name, 200)) + fact("From", clock_.element(what_.time.since)) +
+               fact("Until", clock_.element(what_.time.until) +
+                                 (what_.time.ends_later ? ", later than this page was made" : "")) +
+               fact("Times are", html(clock_.zone())) +
                fact("Runs", (is_cut(told_.size()) ? "the newest " : "") + std::to_string(told_.size())) +
                fact("Events", (is_cut(events_.size()) ? "the first " : "") + std::to_string(events_.size())) +
                "</dl>\n</header>\n<main id=\"main\" tabindex=\"-1\">\n" + answers() + attention() + rest() + picture() +
-               events_section(events_, events_.size(),
+               events_section(events_, clock_, events_.size(),
                               is_cut(events_.size()) ? "There are more; --max shows them" : "Oldest first");
         out += integrity();
         return out + page_end(out);
@@ -142,9 +142,9 @@ private:
         const auto add = [&](const std::string& of_whom, const std::vector<const told_event*>& messages) {
             const bool alone = messages.size() == 1;
             list += "<li>" + plural(messages.size(), "message") + " of " + of_whom + ", " +
-                    (alone ? time_element(messages.front()->created_at) + ": " +
+                    (alone ? clock_.element(messages.front()->created_at) + ": " +
                                  html(sentence_of(messages.front()->narrative), 500)
-                           : time_between(messages.front()->created_at, messages.back()->created_at)) +
+                           : clock_.between(messages.front()->created_at, messages.back()->created_at)) +
                     "</li>";
         };
         constexpr std::size_t most = 12;
@@ -211,7 +211,7 @@ private:
                "</h3>\n<p class=\"small\"><span class=\"id\">" + html(t.run.id) + "</span>" +
                (t.run.worker.empty() ? "" : ", worker ") + html(t.run.worker, 200) +
                (t.run.run_key.empty() ? std::string() : ", run key " + html(t.run.run_key, 200)) + ", " +
-               (t.run.started_at.empty() ? "its row is gone" : time_between(t.run.started_at, t.run.finished_at)) +
+               (t.run.started_at.empty() ? "its row is gone" : clock_.between(t.run.started_at, t.run.finished_at)) +
                ", " + events_of(t) + "</p>\n<dl class=\"told\"><dt>Root cause</dt><dd>" + html(t.story->root_cause) +
                "</dd><dt>Where did it fail?</dt><dd>" + html(t.story->failure_point) + (tampered ? no_evidence : "") +
                "</dd><dt>What reached the outside?</dt><dd>" + html(t.story->side_effects) +
@@ -236,7 +236,7 @@ private:
                 classed("tr", colour == tone::ok ? "" : class_of(colour)) + " id=\"run-" + html(t.run.id) + "\"><td>" +
                 html(t.run.worker, 200) + (t.run.run_key.empty() ? std::string() : ' ' + html(t.run.run_key, 200)) +
                 "<br><span class=\"id small\">" + html(t.run.id) + "</span></td><td>" +
-                time_between(t.run.started_at, t.run.finished_at) + "</td><td>" +
+                clock_.between(t.run.started_at, t.run.finished_at) + "</td><td>" +
                 (t.story
                      ? "<span class=\"status " + std::string(class_of(colour)) + "\">" + html(t.head.text) + "</span>"
                      : status_element(t.run.status)) +
@@ -327,7 +327,7 @@ private:
                         "and when its messages were accepted. The lists above and the table below say the same in "
                         "words.";
         return "<h2 id=\"h-timeline\">Timeline</h2>\n" +
-               figure(t, [&clock](std::int64_t at) { return clock.text(at); });
+               figure(t, [&clock](std::int64_t at) { return clock.tick(at); });
     }
 
     static constexpr const char* no_evidence = " (Told from a history that was changed: no evidence.)";

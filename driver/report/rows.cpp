@@ -20,11 +20,21 @@ std::pair<char32_t, std::size_t> character_at(std::string_view text, std::size_t
     return {value, length};
 }
 
-// Seen by nobody, or of effect on what stands beside it: controls, bidirectional marks, zero widths, tags.
+// Seen by nobody, or of effect on what stands beside it: controls, line ends, noncharacters, and what Unicode calls
+// Default_Ignorable_Code_Point (bidirectional marks, zero widths, fillers, variation selectors, tags).
 bool is_hidden(char32_t c) {
-    return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0xAD || c == 0x61C || c == 0x180E ||
-           (c >= 0x200B && c <= 0x200F) || (c >= 0x2028 && c <= 0x202E) || (c >= 0x2060 && c <= 0x206F) ||
-           c == 0xFEFF || (c >= 0xFFF9 && c <= 0xFFFB) || (c & 0xFFFE) == 0xFFFE || (c >= 0xE0000 && c <= 0xE007F);
+    constexpr std::pair<char32_t, char32_t> hidden[] = {
+        {0x00, 0x1F},     {0x7F, 0x9F},       {0xAD, 0xAD},       {0x34F, 0x34F},     {0x61C, 0x61C},
+        {0x115F, 0x1160}, {0x17B4, 0x17B5},   {0x180B, 0x180F},   {0x200B, 0x200F},   {0x2028, 0x202E},
+        {0x2060, 0x206F}, {0x3164, 0x3164},   {0xFE00, 0xFE0F},   {0xFEFF, 0xFEFF},   {0xFFA0, 0xFFA0},
+        {0xFFF0, 0xFFFB}, {0x1BCA0, 0x1BCA3}, {0x1D173, 0x1D17A}, {0xE0000, 0xE0FFF},
+    };
+    if ((c & 0xFFFE) == 0xFFFE)
+        return true;
+    for (const auto& [first, last] : hidden)
+        if (c <= last)
+            return c >= first;
+    return false;
 }
 
 void append_named(std::string& out, char32_t c) {

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 #include "report/digest.hpp"
+#include "report/page.hpp"
 #include "report/rows.hpp"
 #include "report/timeline.hpp"
 
@@ -49,6 +50,8 @@ TEST(report_test, SaysHowLong) {
 TEST(report_test, ShowsWhatIsHiddenAndEscapesTheRest) {
     EXPECT_EQ(visible("a\x1b[31m\xE2\x80\xAEz\n"), "a⟨U+001B⟩[31m⟨U+202E⟩z⟨U+000A⟩");
     EXPECT_EQ(visible("a\tb\n", true), "a\tb\n");
+    // a filler of Hangul, variation selectors, which can carry hidden text, and a joiner of graphemes
+    EXPECT_EQ(visible("x\xE3\x85\xA4\xEF\xB8\x8F\xF3\xA0\x84\x80\xCD\x8F"), "x⟨U+3164⟩⟨U+FE0F⟩⟨U+E0100⟩⟨U+034F⟩");
     EXPECT_EQ(visible("\xC2\x9Bx \xF3\xA0\x81\x81 é 漢 \xF0\x9F\x98\x80"), "⟨U+009B⟩x ⟨U+E0041⟩ é 漢 \xF0\x9F\x98\x80");
     EXPECT_EQ(html("<a href='x'>&\"</a>"), "&lt;a href=&#39;x&#39;&gt;&amp;&quot;&lt;/a&gt;");
     EXPECT_EQ(html(std::string(5000, 'x'), 10), "xxxxxxxxxx… (5000 characters in all)");
@@ -61,6 +64,34 @@ TEST(report_test, DigestsAsThePolicyNamesIt) {
 }
 
 constexpr std::int64_t second = 1000000;
+
+bool has(const std::string& page, std::string_view text) {
+    return page.find(text) != page.npos;
+}
+
+TEST(report_test, PageSaysTheZoneOfAMomentThatHasAnother) {
+    const auto page = page_of_run(
+        R"({"run": {"id": "R", "status": "succeeded", "started_at": "2026-10-25T02:50:00+02:00",
+        "finished_at": "2026-10-25T02:10:00+01:00"}, "events": [{"id": "D", "seq": 1, "event_type": "run.started",
+        "created_at": "2026-10-25T02:50:00+02:00"}, {"id": "E", "seq": 2, "event_type": "run.succeeded",
+        "created_at": "2026-10-25T02:10:00+01:00", "narrative": "it ended"}], "finding": {"kind": "succeeded"}})",
+        "Alice", 10);
+    EXPECT_TRUE(has(page, "<dt>Time, UTC+02:00</dt>"));
+    EXPECT_TRUE(has(page, ">2026-10-25 02:50:00</time> – "));
+    EXPECT_TRUE(has(page, "<time datetime=\"2026-10-25T02:10:00+01:00\">02:10:00 UTC+01:00</time>"));
+    EXPECT_TRUE(has(page, ">+20 min 0 s<"));
+    EXPECT_TRUE(has(page, ">02:50:00</text>")); // of one day
+    EXPECT_TRUE(has(page, ">02:10:00 UTC+01:00</text>"));
+}
+
+TEST(report_test, AxisOfSeveralDaysSaysThem) {
+    const auto page = page_of_run(
+        R"({"run": {"id": "R", "status": "succeeded", "started_at": "2026-11-17T17:42:55+00:00",
+        "finished_at": "2026-11-20T19:42:55+00:00"}, "finding": {"kind": "succeeded"}})",
+        "Alice", 10);
+    EXPECT_TRUE(has(page, ">2026-11-17 17:42:55</text>"));
+    EXPECT_TRUE(has(page, ">2026-11-20 19:42:55</text>"));
+}
 
 TEST(report_test, AxisIsToScaleAndCutsOutPauses) {
     const time_axis even({0, 100, 200}, 100, 200);

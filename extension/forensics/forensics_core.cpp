@@ -188,6 +188,8 @@ std::string tell_item(const teller& t, std::string_view verb) {
         return t.who() + " gave back" + item + t.because() + '.';
     if (verb == "dead")
         return t.who() + " gave up" + item + " after its last attempt" + t.because() + '.';
+    if (t.has("destination")) // a message's: its intent is among the fields
+        return t.who() + " put the " + the_message(t, "", "payload.to") + " back into the outbox.";
     return t.who() + " put" + item + " back into its queue.";
 }
 

@@ -134,6 +134,9 @@ TEST(narrative, of_items_and_messages) {
         "Relay \"r1\" for ann@x could not send the message to mail at attempt 1: timeout; it will be tried again.");
     EXPECT_EQ(tell("outbox.dead", {{"destination", "mail"}, {"error", "no such user"}}, 0, "system", "r1"),
               "Relay \"r1\" for ann@x gave up the message to mail: no such user.");
+    EXPECT_EQ(tell("item.requeued", {{"queue", "outbox"}, {"item_id", "M"}, {"destination", "mail"}, {"dedup_key", "k"}},
+                   0, "user", "olga"),
+              "olga for ann@x put the message to mail (dedup key k) back into the outbox.");
 }
 
 TEST(narrative, of_administration_and_applications) {
