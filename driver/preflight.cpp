@@ -7,6 +7,7 @@
 #include "command.hpp"
 #include "db/calls.hpp"
 #include "destinations/destination.hpp"
+#include "report/rows.hpp"
 #include "stop.hpp"
 #include "text.hpp"
 #include "uuid.hpp"
@@ -134,7 +135,8 @@ private:
         if (!message)
             return {false, "message " + queued.id + " was not handed out" +
                                (claimed.size() == 1000 ? "; 1000 older ones are due before it: does a relay run?"
-                                                       : "; " + std::to_string(claimed.size()) + " others were")};
+                                                       : "; " + std::to_string(claimed.size()) + " others were") +
+                               pauses()};
         const auto delivery = sender->send(tenant_.id, *message, [] {});
         if (delivery.state != destinations::delivery_result::fate::sent)
             return {false, "message " + message->id + " was picked up, and destination \"" + destination.name +
@@ -156,6 +158,15 @@ private:
                             row.status + ", attempts " + std::to_string(row.attempts) + ", processed_at " +
                             (row.processed_at.empty() ? "null" : row.processed_at) + "; undone"};
         return {false, "message " + message->id + " is not among the newest 1000 of the outbox"};
+    }
+
+    // What is paused that messages wait for.
+    std::string pauses() {
+        std::string said;
+        for (const auto& problem : db::status(first_))
+            if (problem.what == "paused" && (problem.tenant == tenant_.name || problem.subject == "queue outbox"))
+                said += "; " + problem.subject + " is paused " + problem.detail;
+        return said;
     }
 
     // Check 6: the same row and message twice, each in a transaction that is rolled back: were the first there still,
@@ -233,14 +244,14 @@ exit_status preflight(const preflight_options& options, command_context& context
     auto tenants = ordered_json::array();
     bool all_ok = true;
     for (const auto& tenant : tenants_meant(first, options.tenant)) {
-        if (stop::requested())
-            break;
+        if (stop::requested()) // an answer about some of them would read as one about all
+            throw failure(exit_status::try_again, "stopped before every tenant was checked");
         auto checks = db::preflight(first, tenant.id);
         checks_of_driver more(options, context, first, second, tenant);
         bool ok = true;
         auto rows = ordered_json::array();
         if (!options.json)
-            std::printf("tenant \"%s\"\n", tenant.name.c_str());
+            std::printf("tenant \"%s\"\n", report::visible(tenant.name).c_str());
         for (auto& check : checks) {
             if (!check.ok || check.number == 6) {
                 const auto found = more.run(check.number);
@@ -255,7 +266,7 @@ exit_status preflight(const preflight_options& options, command_context& context
                                 {"evidence", check.evidence}});
             else
                 std::printf("%-4s  %d  %s: %s\n", *check.ok ? "ok" : "FAIL", check.number, check.name.c_str(),
-                            check.evidence.c_str());
+                            report::visible(check.evidence).c_str());
         }
         all_ok &= ok;
         tenants.push_back({{"tenant", tenant.name}, {"tenant_id", tenant.id}, {"ok", ok}, {"checks", rows}});

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include "command.hpp"
 #include "db/calls.hpp"
+#include "report/rows.hpp"
 #include "stop.hpp"
 #include "text.hpp"
 
@@ -18,12 +19,9 @@ struct status_options {
     std::chrono::seconds interval{5};
 };
 
-// Text out of rows, on one line of a terminal: no control character reaches it.
+// Text out of rows, on one line of a terminal.
 std::string plain(const std::string& text) {
-    std::string out;
-    for (const char c : text)
-        out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
-    return excerpt(out, 300);
+    return report::visible(excerpt(text, 300));
 }
 
 std::string as_text(const std::vector<db::problem>& problems) {
@@ -34,7 +32,7 @@ std::string as_text(const std::vector<db::problem>& problems) {
         out += p.severity + ": " + p.what + (p.tenant.empty() ? "" : " of tenant \"" + plain(p.tenant) + "\"") +
                (p.subject.empty() ? "" : ", " + plain(p.subject)) + ", since " + p.since +
                (p.count == "1" ? "" : ", " + p.count + (p.count == "10000" ? " or more" : "")) + "\n  " +
-               plain(p.detail) + "\n  do: " + plain(p.action) + "\n";
+               plain(p.detail) + "\n  do: " + report::visible(p.action) + "\n"; // a command is said whole
     }
     return out;
 }

@@ -87,7 +87,7 @@ rollback;
 -- status: a run that lost its holder
 update sor.runs set lease_until = clock_timestamp() - interval '2 hours' where id = :'run';
 set role metrics_auditor;
-select severity, problem, tenant, subject = :'run' as the_run, count, detail, replace(action, :'run', '<run>') as action from sor.status() where problem = 'lapsed_run';
+select severity, problem, tenant, subject = :'run' as the_run, count, replace(detail, :'run', '<run>') as detail, replace(action, :'run', '<run>') as action from sor.status() where problem = 'lapsed_run';
 reset role;
 set sor.drop_guard = off;
 drop schema metrics_test cascade;

@@ -2,7 +2,7 @@
 # unless the line says which others share the control, when its control is taken away; every sabotage on a clone.
 use strict;
 use warnings FATAL => 'all';
-use SorTest qw(decode_json only_sor_calls slurp);
+use SorTest qw(decode_json only_sor_calls poll_until slurp);
 use Test::More;
 
 my $world = SorTest->new(tenants => [ 'Alice', 'Bob' ], conf => "log_statement = all\n");
@@ -64,6 +64,27 @@ is($world->mails->[-1]{subject}, 'Preflight', 'to the server');
 is(everything('reconciler'), $before, 'and nothing is left in the database');
 is($world->sor([ @base, '--tenant', 'Nobody' ])->{rc}, 77, 'an unknown tenant');
 is($world->sor([ @base, '--table', 'expenses' ])->{rc}, 64, '--table without --record');
+# An e-mail address neither steers the terminal nor makes a line of its own.
+my $steering = $world->sql("SELECT sor.create_user('$alice', E'\\x1b]0;il\\x07\\nok    1  all is well\\u202e\@x', 'x')");
+$r = $world->sor([ @base, '--tenant', 'Alice' ]);
+is($r->{rc}, 1, 'a user without a role');
+like($r->{out}, qr/\Atenant "Alice"\nFAIL  1 .*: ⟨U\+001B⟩\]0;il⟨U\+0007⟩⟨U\+000A⟩ok    1  all is well⟨U\+202E⟩\@x\n(?:ok    \d  \w.*\n){7}\z/, 'whose address is shown and not obeyed');
+$world->sql("SELECT sor.assign_role('$alice', '$steering', 'member')");
+
+# A signal leaves no answer that would be read as one about all tenants.
+{
+	my $open = $world->session($world->superuser);
+	$open->query_safe("BEGIN; SELECT sor.assign_role('$alice', '$steering', 'member')");
+	my $stopped = $world->start_sor([ @base, '--json' ]);
+	poll_until('it waits', sub { $stopped->{h}->pump_nb; $world->sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'operator'") });
+	kill 'TERM', $world->pid($stopped);
+	$open->query_safe('ROLLBACK');
+	$open->quit;
+	$stopped = $world->finish($stopped);
+	is("$stopped->{rc} $stopped->{out}", '75 ', 'a signal between two tenants ends it without an answer');
+	like($stopped->{err}, qr/stopped before every tenant was checked/, 'and says so');
+}
+
 # through a transaction pooler with one server connection: the next client gets the very connection
 my ($host, $port) = $world->start_pgbouncer;
 $r = $world->sor([ 'preflight', '--tenant', 'Alice', '--dbname', "host=$host port=$port dbname=reconciler user=operator" ]);
@@ -78,10 +99,13 @@ is($out, '1true 2true 3true 4? 5? 6true 7? 8true', 'sor.preflight as an auditor'
 # each control taken away on a clone: [what, SQL as superuser, the checks that say no, what one says, options]
 my $outside = q{host=' || current_setting('unix_socket_directories') || ' port=' || current_setting('port') || ' dbname=' || current_database() || ' options=-csession_replication_role=replica};
 my @sabotages = (
-	[ 'a user without a role', "DELETE FROM sor.user_roles WHERE tenant_id = '$alice' AND role = 'viewer'", '1', qr/1 of 3 users have no role: viewer\@alice.example/ ],
+	[ 'a user without a role', "DELETE FROM sor.user_roles WHERE tenant_id = '$alice' AND role = 'viewer'", '1', qr/1 of 4 users have no role: viewer\@alice.example/ ],
 	[ 'every user is made an admin', "CREATE FUNCTION public.promote() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.role := ''admin''; RETURN NEW; END';
 		CREATE TRIGGER promote BEFORE INSERT ON sor.user_roles FOR EACH ROW EXECUTE FUNCTION public.promote()", '2', qr/its role: admin\)/ ],
 	[ 'keys live for an hour', "ALTER TABLE sor.idempotency_keys ALTER expires_at SET DEFAULT now() + interval '1 hour'", '3', qr/lives for: 01:00:00/ ],
+	[ 'the table is emptied by a crash', 'ALTER TABLE sor.idempotency_keys SET UNLOGGED', '3', qr/CRASH FORGETS ALL/ ],
+	[ 'a tool that it calls is paused', "SELECT sor.pause('tool', 'queue', 'not now')", '3', qr/the first refused \(SR016: tool "queue" is paused\)/ ],
+	[ 'the outbox is paused', "SELECT sor.pause('queue', 'outbox', 'not now')", '5', qr/was not handed out; \d+ others were; queue outbox is paused by \S+: not now/ ],
 	[ 'the index is gone', 'DROP INDEX sor.idempotency_keys_expiry', '3', qr/index on expires_at: MISSING/ ],
 	[ 'responses are not stored', "CREATE FUNCTION public.forget() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM sor.idempotency_keys WHERE key = NEW.key; RETURN NULL; END';
 		CREATE TRIGGER forget AFTER UPDATE ON sor.idempotency_keys FOR EACH ROW WHEN (NEW.operation = 'queue') EXECUTE FUNCTION public.forget();

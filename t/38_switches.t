@@ -96,7 +96,11 @@ $world->sql("UPDATE sor.runs SET lease_until = clock_timestamp() - interval '2 h
 is($rc, 1, 'an alarm');
 is(join(' ', map { "$_->{severity}:$_->{problem}:$_->{count}" } @$list),
 	'critical:lapsed_run:1 critical:relay_stopped:1 warning:queue_not_worked:2 warning:expired_lease:1', 'worst first');
-like((named('lapsed_run', @$list))[0]{action}, qr/--run $run;.*sor\.cancel_run\('$alice', '$run', 'REASON'\)/, 'with the command for it');
+my ($lapsed) = named('lapsed_run', @$list);
+is($lapsed->{action}, "sor report --tenant 'Alice' --run $run", 'with the command for it');
+like($lapsed->{detail}, qr/select sor\.cancel_run\('$alice', '$run', 'REASON'\) ends it/, 'and what ends it');
+($command = $lapsed->{action}) =~ s/^sor //;
+$world->ok_sor([ (map { s/^'|'$//gr } split / /, $command), '--dbname', 'service=reconciler_auditor' ], 'which runs');
 my ($auditor_rc, $auditor) = problems('reconciler_auditor');
 is(scalar @$auditor, 4, 'an auditor sees its tenants');
 $world->sql("SELECT sor.revoke_tenant('reconciler_auditor', '$alice')");

@@ -68,10 +68,11 @@ void look_at_runs(problems& out, const watched_tenant& t, TimestampTz now) {
         const char* key = found.string_or_null(i, 3);
         out.add({now - since > USECS_PER_HOUR ? severity::critical : severity::warning, "lapsed_run", t.name, run,
                  since, 1,
-                 psprintf("worker \"%s\"%s%s%s stopped without ending it; its next start resumes it",
-                          found.string(i, 2), key ? ", run key \"" : "", key ? key : "", key ? "\"," : ""),
-                 psprintf("sor report --tenant %s --run %s; to end it: select sor.cancel_run(%s, %s, 'REASON')",
-                          quoted(t.name), run, literal(bridge::to_cstring(t.id)), literal(run))});
+                 psprintf("worker \"%s\"%s%s%s stopped without ending it; its next start resumes it, and"
+                          " select sor.cancel_run(%s, %s, 'REASON') ends it",
+                          found.string(i, 2), key ? ", run key \"" : "", key ? key : "", key ? "\"," : "",
+                          literal(bridge::to_cstring(t.id)), literal(run)),
+                 psprintf("sor report --tenant %s --run %s", quoted(t.name), run)});
     }
 }
 

@@ -196,7 +196,8 @@ void mark_failed(const pg_uuid_t& id, int64 token, const char* error, bool perma
     append_event("outbox.failed", m, held.claimed_by, payload.done());
 }
 
-void requeue(const pg_uuid_t& id) {
+// False when the message is not dead.
+bool revive(const pg_uuid_t& id) {
     static bridge::statement revive("update sor.outbox set status = 'pending', attempts = 0, next_attempt_at = $3"
                                     " where tenant_id = $1 and id = $2 and status = 'dead'"
                                     " returning " MESSAGE_COLUMNS ", claim_token, aggregate_id",
@@ -204,8 +205,7 @@ void requeue(const pg_uuid_t& id) {
     const TimestampTz now = GetCurrentTimestamp();
     const auto row = revive.run(in(context::required_tenant()), in(id), in_time(now));
     if (row.empty())
-        bridge::raise(code::invalid_state_transition, psprintf("message %s is not dead", bridge::to_cstring(id)),
-                      nullptr, "sor.outbox lists the messages and their status.");
+        return false;
     const int64 token = claim::next_token(row.bigint(0, 5), ready::unix_microseconds(now));
     ready::add(outbox_queue, bridge::to_cstring(id), nullptr, row.string(0, 6), token);
     const message m = message_of(id, row);
@@ -220,6 +220,13 @@ void requeue(const pg_uuid_t& id) {
     e.tool_call = m.tool_call;
     e.message = &id;
     events::append(e);
+    return true;
+}
+
+void requeue(const pg_uuid_t& id) {
+    if (!revive(id))
+        bridge::raise(code::invalid_state_transition, psprintf("message %s is not dead", bridge::to_cstring(id)),
+                      nullptr, "sor.find_messages(tenant_id, 'dead') lists the dead messages.");
 }
 
 context::identity relaying() {
@@ -348,13 +355,15 @@ SOR_FUNCTION(redrive) {
             outbox::requeue(*message);
             return 1;
         }
+        // Those that another call brings back just now are its.
         static bridge::statement dead("select id from sor.outbox where tenant_id = $1 and status = 'dead'"
-                                      " and destination = $2 order by id limit $3",
+                                      " and destination = $2 order by id limit $3 for no key update skip locked",
                                       {UUIDOID, TEXTOID, INT4OID});
         const auto found = dead.run(in(tenant), in(destination), in(max));
+        int revived = 0;
         for (uint64 i = 0; i < found.count; ++i)
-            outbox::requeue(found.uuid(i, 1));
-        return static_cast<int>(found.count);
+            revived += outbox::revive(found.uuid(i, 1));
+        return revived;
     }));
 }
 
@@ -376,7 +385,7 @@ SOR_FUNCTION(find_messages) {
                                            {UUIDOID, INT4OID});
     static bridge::statement of_dead(FOUND_MESSAGE " and status = 'dead' order by id desc limit $2",
                                      {UUIDOID, INT4OID});
-    bridge::statement* find = *status == '\0'                       ? &of_any
+    bridge::statement* find = *status == '\0'                     ? &of_any
                               : strcmp(status, "pending") == 0    ? &of_pending
                               : strcmp(status, "dispatched") == 0 ? &of_dispatched
                               : strcmp(status, "dead") == 0       ? &of_dead

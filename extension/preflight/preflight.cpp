@@ -63,6 +63,14 @@ pg_uuid_t make_user(const pg_uuid_t& tenant, const char* role) {
     return id;
 }
 
+// Of an answer of the gateway that is no success: " (SR016: tool …)", else "".
+const char* error_of(const Jsonb* answer) {
+    const Jsonb* error = bridge::find_json(answer, "error");
+    if (error == nullptr || !bridge::is_object(error))
+        return "";
+    return psprintf(" (%s: %s)", bridge::find_string(error, "sqlstate"), bridge::find_string(error, "message"));
+}
+
 struct run {
     pg_uuid_t id;
     int64 token;
@@ -97,14 +105,16 @@ int64 messages_of(const pg_uuid_t& tenant, const char* dedup_key) {
 finding roles(const pg_uuid_t& tenant) {
     static bridge::statement find(
         "select count(*), count(*) filter (where r.user_id is null),"
-        "       pg_catalog.string_agg(u.email, ', ' order by u.email) filter (where r.user_id is null)"
+        "       pg_catalog.array_to_string((pg_catalog.array_agg(u.email order by u.email)"
+        "         filter (where r.user_id is null))[1:20], ', ')"
         "  from sor.users u left join sor.user_roles r on r.tenant_id = u.tenant_id and r.user_id = u.id"
         " where u.tenant_id = $1",
         {UUIDOID});
     const auto row = find.run(in(tenant));
     const int64 without = row.bigint(0, 2);
-    return {without == 0, psprintf(INT64_FORMAT " of " INT64_FORMAT " users have no role%s%s", without,
-                                   row.bigint(0, 1), without ? ": " : "", without ? row.string(0, 3) : "")};
+    return {without == 0,
+            psprintf(INT64_FORMAT " of " INT64_FORMAT " users have no role%s%s%s", without, row.bigint(0, 1),
+                     without ? ": " : "", without ? row.string(0, 3) : "", without > 20 ? ", …" : "")};
 }
 
 finding role_boundary(const pg_uuid_t& tenant) {
@@ -160,11 +170,13 @@ finding key_layer(const pg_uuid_t& tenant) {
         "       exists (select from pg_catalog.pg_index i where i.indrelid = 'sor.idempotency_keys'::regclass"
         "          and i.indisvalid and i.indpred is null"
         "          and i.indkey[0] = (select a.attnum from pg_catalog.pg_attribute a where a.attrelid = i.indrelid and "
-        "a.attname = 'expires_at'))",
+        "a.attname = 'expires_at')),"
+        "       (select c.relpersistence = 'p' from pg_catalog.pg_class c where c.oid = 'sor.idempotency_keys'::regclass)",
         {});
     const auto found = catalog.run();
     const bool has_key = found.boolean(0, 1);
     const bool has_index = found.boolean(0, 2);
+    const bool logged = found.boolean(0, 3);
     const finding lives = try_out([&tenant](finding& out) {
         static bridge::statement add(
             "insert into sor.idempotency_keys (tenant_id, key, operation, fingerprint, response)"
@@ -174,9 +186,10 @@ finding key_layer(const pg_uuid_t& tenant) {
         const auto row = add.run(in(tenant), in(bridge::uuid_v7()), in(operation));
         out = {row.boolean(0, 1), row.string(0, 2)};
     });
-    return {has_key && has_index && lives.ok,
-            psprintf("unique key (tenant_id, key): %s; index on expires_at: %s; a key lives for: %s",
-                     has_key ? "there" : "MISSING", has_index ? "there" : "MISSING", lives.evidence)};
+    return {has_key && has_index && logged && lives.ok,
+            psprintf("unique key (tenant_id, key): %s; index on expires_at: %s; a key lives for: %s%s",
+                     has_key ? "there" : "MISSING", has_index ? "there" : "MISSING", lives.evidence,
+                     logged ? "" : ", and a CRASH FORGETS ALL: the table is unlogged")};
 }
 
 finding repetition(const pg_uuid_t& tenant) {
@@ -200,6 +213,7 @@ finding repetition(const pg_uuid_t& tenant) {
                 const run r = start_run(tenant, user);
                 struct {
                     const char* status;
+                    const char* error;
                     const char* result;
                     bool replayed;
                     int64 events, intents;
@@ -208,9 +222,9 @@ finding repetition(const pg_uuid_t& tenant) {
                     const Jsonb* answer = tools::call_within({user, r.id, r.token, 1, request, "queue", message});
                     const Jsonb* result = bridge::find_json(answer, "result");
                     const JsonbValue* replayed = bridge::find(answer, "replayed");
-                    call = {bridge::find_string(answer, "status"), result ? bridge::to_cstring(result) : "null",
-                            replayed->val.boolean, events_of(tenant, r.id, "tool_call."),
-                            messages_of(tenant, dedup_key)};
+                    call = {bridge::find_string(answer, "status"),        error_of(answer),
+                            result ? bridge::to_cstring(result) : "null", replayed->val.boolean,
+                            events_of(tenant, r.id, "tool_call."),        messages_of(tenant, dedup_key)};
                 }
                 const bool same = strcmp(seen[0].result, seen[1].result) == 0;
                 into->ok = strcmp(seen[0].status, "succeeded") == 0 && strcmp(seen[1].status, "succeeded") == 0 &&
@@ -218,10 +232,10 @@ finding repetition(const pg_uuid_t& tenant) {
                            seen[0].intents == 1 && seen[1].events == 1 && seen[1].intents == 1;
                 const MemoryContext here = MemoryContextSwitchTo(outer);
                 into->evidence = psprintf(
-                    "one request_id called twice: the first %s (" INT64_FORMAT " tool_call event, " INT64_FORMAT
-                    " outbox intent); the second %s%s, %s response (" INT64_FORMAT " new events, " INT64_FORMAT
+                    "one request_id called twice: the first %s%s (" INT64_FORMAT " tool_call event, " INT64_FORMAT
+                    " outbox intent); the second %s%s%s, %s response (" INT64_FORMAT " new events, " INT64_FORMAT
                     " new intents)",
-                    seen[0].status, seen[0].events, seen[0].intents, seen[1].status,
+                    seen[0].status, seen[0].error, seen[0].events, seen[0].intents, seen[1].status, seen[1].error,
                     seen[1].replayed ? ", replayed" : ", RUN AGAIN", same ? "the same" : "ANOTHER",
                     seen[1].events - seen[0].events, seen[1].intents - seen[0].intents);
                 MemoryContextSwitchTo(here);
