@@ -161,19 +161,29 @@ std::map<std::string, report::run_story> stories_of(std::vector<db::found_run> r
     return stories;
 }
 
-// Of runs that did something in that time and are not among those that were in progress: those whose row is gone, and
-// what there is to be said of them.
-void add_lost_runs(report::period& what, db::connection& connection) {
-    std::set<std::string> known;
+// The runs that were not in progress in that time, but of which something went wrong then, such as a message that was
+// given up; and those whose row is gone, of which only events tell.
+void add_other_runs(report::period& what, db::connection& connection) {
+    constexpr std::size_t most = 100;
+    const bool all_listed = what.runs.size() < what.most;
+    std::set<std::string> known{""};
     for (const auto& run : what.runs)
         known.insert(run.id);
+    std::size_t looked_into = 0;
     for (const auto& event : what.events) {
         const bool is_of_run = event.event_type.starts_with("run.") || event.event_type.starts_with("turn.");
-        if (!is_of_run || !known.insert(event.run_id).second)
+        if (known.contains(event.run_id) || !(report::is_bad(event.event_type) || (all_listed && is_of_run)) ||
+            looked_into == most)
             continue;
+        ++looked_into;
+        known.insert(event.run_id);
         try {
-            db::forensic_report(connection, what.tenant.id, event.run_id);
+            const auto text = db::forensic_report(connection, what.tenant.id, event.run_id);
+            what.runs.push_back(report::run_of(text));
+            what.stories[event.run_id] = report::story_of(text);
         } catch (const db::sql_error& error) {
+            if (error.sqlstate() == "SR010")
+                continue;
             if (error.sqlstate() != "XX001")
                 throw;
             what.runs.push_back({event.run_id, {}, {}, "gone", {}, {}});
@@ -200,8 +210,7 @@ void print_page_of_period(const report_options& options, db::connection& connect
                         stories_of(runs, connection, tenant),
                         db::what_happened(connection, tenant.id, range, options.max),
                         static_cast<std::size_t>(options.max)};
-    if (runs.size() < what.most)
-        add_lost_runs(what, connection);
+    add_other_runs(what, connection);
     print(report::page_of_period(what));
 }
 

@@ -216,6 +216,15 @@ $world->sql("UPDATE sor.outbox SET payload = '{\"to\": \"c\@d.example\"}' WHERE 
 my $bent = report('--run-key', 'bent', '--format', 'html');
 like(unescaped($bent), qr/What does not fit is in stream [0-9a-f-]+, row [0-9a-f-]+: /, 'a changed row: the page says which');
 like($bent, qr/<tr class="bad" id="message-(?:(?!<tr).)*the first row that does not fit/s, 'and marks it');
+begin('late', $turn . message('late', 'late@nowhere.example') . $end_turn . $finish);
+my $since_late = $world->sql("SELECT clock_timestamp()");
+$world->refuse_mail('550 5.1.1 no such user');
+$world->sor($world->relay_args);
+$world->refuse_mail(undef);
+my $of_late = report('--since', $since_late, '--format', 'html');
+my ($late_card) = grep { /run key late/ } $of_late =~ m{(<article class="run bad".*?</article>)}gs;
+like(unescaped($late_card // $of_late), qr/Succeeded, but something was given up.*550 5\.1\.1 no such user.*sor\.requeue/s, 'a message given up in a period of a run that had ended before: the page says so');
+is(scalar(grep { /run key success/ } $of_late =~ m{<article.*?</article>}gs), 0, 'and nothing of a run of which nothing happened');
 my $since_gone = $world->sql("SELECT clock_timestamp()");
 begin('gone', $turn . $end_turn . $finish);
 my $gone_run = $world->sql("SELECT id FROM sor.runs WHERE run_key = 'gone'");

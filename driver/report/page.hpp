@@ -21,15 +21,17 @@ struct run_story {
     std::vector<event> evidence;
 };
 run_story story_of(std::string_view report);
+db::found_run run_of(std::string_view report);
 
-// What happened in a time: its runs, newest first, what became of them, by their ids, and its events.
+// What happened in a time: the runs that were in progress, newest first, and others that something is to be said of;
+// what became of them, by their ids; the events.
 struct period {
     db::tenant tenant;
     db::resolved_time time;
     std::vector<db::found_run> runs;
     std::map<std::string, run_story> stories; // not of every run when there are many
     std::vector<db::happening> events;
-    std::size_t most = 0; // of runs and of events; with so many there may be more
+    std::size_t most = 0; // of events and of runs in progress; with so many there may be more
 };
 std::string page_of_period(const period& what);
 

@@ -77,11 +77,12 @@ struct term {
     std::string_view word, meaning;
 };
 constexpr term terms[] = {
+    {"dead", "Of a message or an item: given up. Nothing tries it again until sor.requeue puts it back."},
     {"dedup key", "Names a side effect: queued twice under one key, a message is sent once."},
     {"dispatched",
      "Of a message: its destination accepted it, a mail server for instance. What became of it afterwards "
      "is not known here."},
-    {"given up", "Tried for the last time (status dead): nothing tries it again until sor.requeue puts it back."},
+    {"given up", "Tried for the last time: its status is dead."},
     {"handler", "The program that says what is to be done with an item of a queue."},
     {"holder", "The process that is working at a run. It is lost when its lease runs out."},
     {"item", "A piece of work in a queue."},
@@ -89,6 +90,7 @@ constexpr term terms[] = {
     {"lease", "How long a holder may be silent before another one may take over what it holds."},
     {"outbox",
      "The table of messages to the outside. They are committed with the work they belong to, and sent later."},
+    {"pending", "Of a message: it waits for the relay."},
     {"relay", "The process that sends what is in the outbox."},
     {"run key", "The name of a run: started again under the same one, an unfinished run is resumed."},
     {"seq", "The number of an event within its stream."},

@@ -38,7 +38,9 @@ public:
         const auto heading = told_.empty() ? std::string("No run was in progress")
                              : wrong_ > 0  ? std::to_string(wrong_) + " of " + plural(told_.size(), "run") +
                                                 (wrong_ == 1 ? " needs attention" : " need attention")
-                                          : "Nothing went wrong in " + plural(told_.size(), "run");
+                                          : "Nothing went wrong in " +
+                                                (what_.stories.size() < told_.size() ? "the newest " : std::string()) +
+                                                plural(what_.stories.size(), "run");
         tone gravest = told_.empty() ? tone::neutral : tone::ok;
         for (const told& t : told_)
             if (is_wrong(t))
@@ -49,11 +51,13 @@ public:
                fact("Until", clock_.element(what_.time.until) +
                                  (what_.time.ends_later ? ", later than this page was made" : "")) +
                fact("Times are", html(clock_.zone())) +
-               fact("Runs", (is_cut(told_.size()) ? "the newest " : "") + std::to_string(told_.size())) +
+               fact("Runs", (told_.size() >= what_.most ? "the newest " : "") + std::to_string(told_.size())) +
                fact("Events", (is_cut(events_.size()) ? "the first " : "") + std::to_string(events_.size())) +
                "</dl>\n</header>\n<main id=\"main\" tabindex=\"-1\">\n" + answers() + attention() + rest() + picture() +
                events_section(events_, clock_, events_.size(),
-                              is_cut(events_.size()) ? "There are more; --max shows them" : "Oldest first");
+                              is_cut(events_.size())
+                                  ? "The first " + plural(events_.size(), "event") + ", of which --max shows more"
+                                  : "Oldest first");
         out += integrity();
         return out + page_end(out);
     }
@@ -356,6 +360,12 @@ run_story story_of(std::string_view report) {
             if (e.text("id") == evidence.text("id"))
                 story.evidence.push_back({e.text("created_at"), e.text("event_type"), evidence.text("says")});
     return story;
+}
+
+db::found_run run_of(std::string_view report) {
+    const row run = row(report).object("run");
+    return {run.text("id"),     run.text("worker"),     run.text("run_key"),
+            run.text("status"), run.text("started_at"), run.text("finished_at")};
 }
 
 std::string page_of_period(const period& what) {
