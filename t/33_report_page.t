@@ -233,6 +233,7 @@ my $without_row = report('--since', $since_gone, '--format', 'html');
 my ($gone_card) = $without_row =~ m{(<article class="run bad" id="run-$gone_run".*?</article>)}s;
 like(unescaped($gone_card // $without_row), qr/History was changed.*its row is gone.*the row of run $gone_run is gone.*select narrative from sor.replay/s, 'a run without its row is on the page of a period');
 
+like(unescaped(report('--since=-infinity', '--until', 'infinity', '--time-zone', 'Asia/Kolkata', '--format', 'html')), qr/From-infinity\s*Untilinfinity, later than this page was made\s*Times areUTC\+05:30/, 'for ever, in the zone that was asked for');
 for my $wrong ([ '--at', 'teatime' ], [ '--time-zone', 'Mars/Olympus', 'latest' ], [ '--at', 'now', '--since', 'now' ], [ '--since', 'now', '--until', 'yesterday', '--tenant', 'Alice' ], ['01a1f8cb-e6df-77a9-ae6f-da0362f8d57e'], ['no uuid'], [ '--format', 'html' ])
 {
 	my $r = $world->sor([ @auditor, @$wrong ]);

@@ -10,7 +10,9 @@ namespace {
 
 class period_page {
 public:
-    explicit period_page(const period& what) : what_(what), clock_(what.time.since) {
+    explicit period_page(const period& what)
+        : what_(what),
+          clock_(moment_of(what.time.since) || what.events.empty() ? what.time.since : what.events.front().created_at) {
         for (const auto& run : what.runs) {
             const auto story = what.stories.find(run.id);
             told_.push_back({run, story == what.stories.end() ? nullptr : &story->second,
