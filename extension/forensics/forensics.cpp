@@ -675,14 +675,15 @@ void gather_messages(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f
     static bridge::statement about_messages(
         "select count(*) filter (where status = 'pending'), count(*) filter (where status = 'dispatched'),"
         " count(*) filter (where status = 'dead'), count(*) filter (where status = 'pending' and last_error is not "
-        "null)"
-        "  from sor.outbox where tenant_id = $1 and run_id = $2",
+        "null), " LOCAL_TEXT("max(processed_at) filter (where status = 'dispatched')") "  from sor.outbox where "
+                                                                                       "tenant_id = $1 and run_id = $2",
         {UUIDOID, UUIDOID});
     const auto messages = about_messages.look(in(tenant), in(run));
     f.pending = messages.bigint(0, 1);
     f.dispatched = messages.bigint(0, 2);
     f.dead = messages.bigint(0, 3);
     f.failed_sends = messages.bigint(0, 4);
+    f.delivered_at = text_of(messages, 5);
     static bridge::statement about_one("select destination, last_error, o.id::text from sor.outbox o where tenant_id = "
                                        "$1 and run_id = $2 and status = "
                                        "$3 and ($3 = 'dead' or last_error is not null) order by o.id desc limit 1",

@@ -78,6 +78,11 @@ std::string counted_text(std::string_view number, std::string_view one) {
     return std::string(number) + ' ' + std::string(one) + (number == "1" ? "" : "s");
 }
 
+// What stands before the one that is named: it is the only one, or the last of several.
+std::string the_last(std::int64_t n) {
+    return n == 1 ? "" : "the last one ";
+}
+
 std::string in_turn(int turn_no) {
     return turn_no == 0 ? std::string() : " in turn " + std::to_string(turn_no);
 }
@@ -99,7 +104,9 @@ std::string tell_run(const teller& t, std::string_view verb) {
         return t.who() + " ended the run: it succeeded.";
     if (verb == "failed")
         return t.who() + " ended the run: it failed" + t.because() + '.';
-    return t.who() + " cancelled the run" + t.because() + '.';
+    // by a login, which need not be that of the run's Worker
+    const std::string by = t.has("error.cancelled_by") ? "Login \"" + t.value("error.cancelled_by") + '"' : t.who();
+    return by + " cancelled the run" + t.because() + '.';
 }
 
 std::string tell_turn(const teller& t, std::string_view verb) {
@@ -303,6 +310,8 @@ std::string sql(std::string_view s) {
     return out + '\'';
 }
 
+constexpr std::string_view handler = " --handler HANDLER";
+
 // What starts the Worker again: to resume its run, or under another key for a new one.
 std::string start_worker(const run_facts& f, bool resume) {
     const std::string key = f.run_key.empty() ? std::string() : std::string(f.run_key) + (resume ? "" : ".again");
@@ -312,13 +321,20 @@ std::string start_worker(const run_facts& f, bool resume) {
     if (f.is_client)
         return "sor mcp" + common;
     if (!f.queue.empty())
-        return "sor work " + sh(f.queue) + common + " --handler HANDLER";
+        return "sor work " + sh(f.queue) + common + std::string(handler);
     return "select * from sor.start_run(" + sql(f.tenant_id) + ", " + sql(f.worker) +
            (key.empty() ? ", run_key => null" : ", " + sql(key)) +
            (f.user_id.empty() ? "" : ", on_behalf_of => " + sql(f.user_id)) + ");";
 }
 
 constexpr std::string_view same_ids = "retry with the same request ids, so that what took effect is not repeated";
+
+// A call as it was made: what the service behind it is to be asked about.
+std::string show_call(const run_facts& f, std::string_view request) {
+    return "select pg_catalog.jsonb_pretty(c) from pg_catalog.jsonb_array_elements(sor.forensic_report(" +
+           sql(f.tenant_id) + ", " + sql(f.run_id) + ") -> 'tool_calls') c where c ->> 'request_id' = " + sql(request) +
+           ';';
+}
 
 // ---------------------------------------------------------------- sentences
 
@@ -339,6 +355,17 @@ std::string bad_item(const run_facts& f) {
 
 std::string dead_item(const run_facts& f) {
     return "item " + text(f.dead_item) + " of queue " + quoted(f.dead_queue) + ": " + ending_cut(f.dead_item_error);
+}
+
+// Of a run's error: the item or the call that it came from, with words of its own only where the error has others.
+std::string behind_the_error(const run_facts& f) {
+    if (f.items_failed > 0)
+        return "; " + std::string(f.items_failed == 1 ? "the item" : "the last item") + " that failed: " + bad_item(f);
+    if (f.bad_tool.empty())
+        return {};
+    return f.bad_message.empty() || f.error.find(f.bad_message) == std::string_view::npos
+               ? "; " + bad_call(f)
+               : " (tool " + quoted(f.bad_tool) + in_turn(f.bad_turn) + ", request " + text(f.bad_request) + ')';
 }
 
 std::string where(const run_facts& f) {
@@ -378,7 +405,7 @@ std::string failure_point(const run_facts& f) {
                (gap.empty() ? last : gap);
     if (f.status == "cancelled")
         return "It was cancelled " + where(f) +
-               (f.cancelled_by.empty() ? std::string() : " by " + text(f.cancelled_by)) + '.' + last;
+               (f.cancelled_by.empty() ? std::string() : " by login " + quoted(f.cancelled_by)) + '.' + last;
     if (f.status == "failed")
         return "It failed " + where(f) + (f.error.empty() ? std::string() : ": " + ending_cut(f.error)) + '.' + last;
     if (!gap.empty())
@@ -395,12 +422,15 @@ std::string list(std::span<const counted> counts) {
 
 std::string side_effects(const run_facts& f) {
     const std::int64_t messages = f.pending + f.dispatched + f.dead;
+    if (messages == 0 && f.outside_calls.empty())
+        return "None: no message was queued and nothing outside the database was called.";
     std::string out = messages == 0
                           ? "No message was queued."
                           : plural(messages, "message") + ": " + std::to_string(f.dispatched) + " dispatched, " +
                                 std::to_string(f.pending) + " pending, " + std::to_string(f.dead) + " dead.";
     if (!f.delivered.empty())
-        out += " Reached the outside: " + list(f.delivered) + '.';
+        out += " Reached the outside: " + list(f.delivered) + ", " + (f.dispatched == 1 ? "at " : "the last at ") +
+               text(f.delivered_at) + '.';
     if (!f.outside_calls.empty())
         out += " Calls outside the database: " + list(f.outside_calls) + '.';
     if (f.unknown + f.open > 0)
@@ -446,45 +476,51 @@ void explain(const run_facts& f, finding& out) {
     case run_kind::tampered:
         out.root_cause = "History was changed: " +
                          (f.bad_row.seq > 0 ? "event " + std::to_string(f.bad_row.seq) + " of " : std::string()) +
-                         "stream " + text(f.bad_stream) + " does not fit, " + ending_cut(f.problem) + '.';
+                         (f.bad_stream == f.run_id ? std::string("the run") : "stream " + text(f.bad_stream)) +
+                         " does not fit, " + ending_cut(f.problem) + '.';
         shows(f.bad_row, f.bad_row.seq > 0 ? "the first event that does not fit" : "the first row that does not fit");
-        out.next_action = "Trust nothing that this report says of that stream; compare it with an export or a backup "
-                          "kept elsewhere, and find out who had superuser rights.";
-        out.command = "select * from sor.verify_events(" + sql(f.tenant_id) + ", " + sql(f.run_id) + ");";
+        out.next_action = "Trust nothing that this report says: compare it with an export or a backup kept elsewhere, "
+                          "and find out who had superuser rights.";
+        if (f.pending > 0)
+            out.next_action += ' ' + plural(f.pending, "message") + (f.pending == 1 ? " is" : " are") +
+                               " still to be sent: sor pause tenant " + sh(f.tenant) +
+                               " --reason 'changed history' holds " + (f.pending == 1 ? "it" : "them") + " back.";
+        out.command = "sor verify --tenant " + sh(f.tenant);
         return;
     case run_kind::crashed:
         out.root_cause = "The process that held the run stopped, or could not reach the database, " + where(f) +
-                         ": nothing was recorded after " + text(f.last_event_at) + " and its lease ran out.";
+                         ": the run recorded nothing after " + text(f.last_event_at) + " and its lease ran out.";
         shows(run, "running, its lease over");
         shows(f.last_row, "the last event");
         out.next_action = "Start the worker again" +
                           (f.run_key.empty() ? std::string() : " with the same run key, " + quoted(f.run_key)) +
-                          ": it resumes the run, finished turns are not repeated; " + std::string(same_ids) + '.';
+                          ": it resumes the run, finished turns are not repeated; " + std::string(same_ids) +
+                          ". Should the old process live on, whatever it writes is refused.";
+        if (f.open > 0)
+            out.next_action += " The outcome of " + plural(f.open, "outside call") +
+                               " is not known: ask the service before such a call is made again.";
         out.command = start_worker(f, true);
         return;
     case run_kind::failed:
         out.root_cause = "The run failed " + where(f) + ": " +
-                         (!f.error.empty()      ? ending_cut(f.error)
+                         (!f.error.empty()      ? ending_cut(f.error) + behind_the_error(f)
                           : !f.bad_tool.empty() ? bad_call(f)
                                                 : std::string("no cause is recorded")) +
-                         (!f.error.empty() && f.items_failed > 0    ? "; the last item that failed was " + bad_item(f)
-                          : !f.error.empty() && !f.bad_tool.empty() ? "; " + bad_call(f)
-                                                                    : std::string()) +
                          '.';
         shows(run, "failed");
         shows(f.last_row, "the last event");
         last_call();
         shows(f.bad_item_event, "the last item that failed");
-        out.next_action = "Correct the cause, then " + std::string(same_ids) + ": a new run works what is left.";
+        out.next_action = "Correct the cause, then " + std::string(same_ids) + ": a new run takes up what is left.";
         out.command = start_worker(f, false);
         return;
     case run_kind::cancelled:
-        out.root_cause = (f.cancelled_by.empty() ? std::string("Somebody") : text(f.cancelled_by)) +
+        out.root_cause = (f.cancelled_by.empty() ? std::string("Somebody") : "Login " + quoted(f.cancelled_by)) +
                          " cancelled the run " + where(f) +
                          (f.error.empty() ? std::string() : ": " + ending_cut(f.error)) + '.';
         shows(run, "cancelled");
         shows(f.last_row, "the last event");
-        out.next_action = "When the reason is gone, start a new run" +
+        out.next_action = "Once the reason holds no longer, start a new run" +
                           std::string(f.run_key.empty() ? "" : " under another run key") +
                           ": what was completed is not repeated.";
         out.command = start_worker(f, false);
@@ -497,17 +533,21 @@ void explain(const run_facts& f, finding& out) {
         return;
     case run_kind::dead_letter:
         if (f.dead > 0) {
-            out.root_cause = plural(f.dead, "message") + (f.dead == 1 ? " was" : " were") + " given up, the last one" +
-                             (f.dead_destination.empty() ? std::string() : " to " + text(f.dead_destination)) +
-                             (f.dead_error.empty() ? std::string() : ": " + ending_cut(f.dead_error)) + '.';
-            shows(f.dead_message, "the last message that was given up");
-            out.next_action = "Correct the cause, then put " + std::string(f.dead == 1 ? "it" : "each such message") +
-                              " back into the outbox.";
-            out.command = "select sor.requeue(" + sql(f.tenant_id) + ", 'outbox', " + sql(f.dead_message.id) + ");";
+            out.root_cause =
+                plural(f.dead, "message") + (f.dead == 1 ? " was given up" : " were given up, the last one") +
+                (f.dead_destination.empty() ? std::string() : " by destination " + quoted(f.dead_destination)) +
+                (f.dead_error.empty() ? std::string() : ": " + ending_cut(f.dead_error)) + '.';
+            shows(f.dead_message, f.dead == 1 ? "the message that was given up" : "the last message that was given up");
+            out.next_action =
+                "Correct the cause, then put " + std::string(f.dead == 1 ? "it" : "each such message") +
+                " back into the outbox. It is sent as it stands: where the message itself is at fault, an "
+                "address for instance, queue a corrected one under another dedup key instead.";
+            out.command = "sor redrive --tenant " + sh(f.tenant) + " --message " + text(f.dead_message.id);
         } else {
             out.root_cause = plural(f.items_dead, "item") + (f.items_dead == 1 ? " was" : " were") +
-                             " given up after the last attempt, the last one " + dead_item(f) + '.';
-            shows(f.dead_item_event, "the last item that was given up");
+                             " given up after the last attempt, " + the_last(f.items_dead) + dead_item(f) + '.';
+            shows(f.dead_item_event,
+                  f.items_dead == 1 ? "the item that was given up" : "the last item that was given up");
             out.next_action = "Correct the cause, then put " +
                               std::string(f.items_dead == 1 ? "it" : "each such item") + " back into its queue.";
             out.command =
@@ -516,19 +556,25 @@ void explain(const run_facts& f, finding& out) {
         last_call();
         return;
     case run_kind::unknown_outcome:
-        out.root_cause = "The outcome of " + plural(f.unknown, "outside call") + " cannot be known, the last one of " +
-                         quoted(f.unknown_tool) + ", request " + text(f.unknown_request) +
-                         ": it was begun, and no answer was recorded.";
+        out.root_cause = "The outcome of " +
+                         (f.unknown == 1 ? std::string("the outside call")
+                                         : plural(f.unknown, "outside call") + " cannot be known, the last one that") +
+                         " of " + quoted(f.unknown_tool) + ", request " + text(f.unknown_request) +
+                         (f.unknown == 1 ? ", cannot be known" : "") + ": it was begun, and no answer was recorded.";
         shows(f.unknown_call, "the call whose outcome is not known");
         shows(f.resumed, "the holder that made it was lost");
-        out.next_action = "Ask the service whether request " + text(f.unknown_request) +
-                          " took effect; if it did not, " + std::string(same_ids) + '.';
-        out.command = start_worker(f, false);
+        out.next_action = "Ask the service behind " + quoted(f.unknown_tool) + " whether request " +
+                          text(f.unknown_request) + ", which the command shows, took effect. Only if it did not, " +
+                          std::string(same_ids) + '.';
+        out.command = show_call(f, f.unknown_request);
         return;
     case run_kind::failed_tool:
     case run_kind::refused_tool:
-        out.root_cause = "The run succeeded, but " + plural(f.failed + f.refused, "call") + " failed or " +
-                         (f.failed + f.refused == 1 ? "was" : "were") + " refused, the last one: " + bad_call(f) + '.';
+        out.root_cause = "The run succeeded, but " +
+                         (f.failed + f.refused == 1
+                              ? std::string()
+                              : plural(f.failed + f.refused, "call") + " failed or were refused, the last one: ") +
+                         bad_call(f) + '.';
         last_call();
         if (f.bad_sqlstate == "SR016") {
             out.next_action = "Nothing of the call took effect. An operator had paused the tool: see whether it still "
@@ -536,10 +582,10 @@ void explain(const run_facts& f, finding& out) {
                               std::string(same_ids) + '.';
             out.command = "select * from sor.list_pauses();";
         } else if (out.kind == run_kind::refused_tool) {
-            out.next_action =
-                std::string("Nothing of the call took effect. ") +
-                (f.bad_sqlstate == "SR003" ? "Have a user with that role ask for it" : "Correct the Worker") +
-                "; see what this user may call.";
+            out.next_action = std::string("Nothing of the call took effect. ") +
+                              (f.bad_sqlstate == "SR003" ? "Have a user with that role ask for it"
+                                                         : "Have the Worker ask for what is permitted") +
+                              "; see what this user may call.";
             out.command = "select name, minimum_role, permitted from sor.list_tools(" + sql(f.tenant_id) + ", " +
                           (f.user_id.empty() ? std::string("null") : sql(f.user_id)) + ", true);";
         } else {
@@ -548,16 +594,16 @@ void explain(const run_facts& f, finding& out) {
         }
         return;
     case run_kind::failed_item:
-        out.root_cause =
-            "The run succeeded, but " + plural(f.items_failed, "item") + " failed, the last one " + bad_item(f) + '.';
+        out.root_cause = "The run succeeded, but " + plural(f.items_failed, "item") + " failed, " +
+                         the_last(f.items_failed) + bad_item(f) + '.';
         shows(f.bad_item_event, "the last item that failed");
         out.next_action = "The queue hands such an item out again after its backoff: correct the cause, then start the "
                           "worker.";
         out.command = start_worker(f, false);
         return;
     case run_kind::undelivered:
-        out.root_cause = "The run succeeded, but " + plural(f.failed_sends, "message") +
-                         " could not be sent yet, the last one: " + ending_cut(f.pending_error) + '.';
+        out.root_cause = "The run succeeded, but " + plural(f.failed_sends, "message") + " could not be sent yet" +
+                         (f.failed_sends == 1 ? "" : ", the last one") + ": " + ending_cut(f.pending_error) + '.';
         shows(f.pending_message, "the last message that could not be sent");
         out.next_action = "Correct the cause; the relay tries again by itself when the message is due.";
         out.command = "sor relay --verbose";
@@ -591,7 +637,7 @@ std::string besides(const run_facts& f, run_kind kind) {
         out += ' ' + plural(f.failed + f.refused, "call") + " failed or " +
                (f.failed + f.refused == 1 ? "was" : "were") + " refused.";
     if (f.items_failed > 0 && kind != run_kind::failed_item)
-        out += ' ' + plural(f.items_failed, "item") + " failed, the last one " + bad_item(f) +
+        out += ' ' + plural(f.items_failed, "item") + " failed, " + the_last(f.items_failed) + bad_item(f) +
                "; the queue hands such an item out again after its backoff.";
     if (f.items_dead > 0 && !(kind == run_kind::dead_letter && f.dead == 0))
         out += ' ' + plural(f.items_dead, "item") + (f.items_dead == 1 ? " was" : " were") +
@@ -600,8 +646,8 @@ std::string besides(const run_facts& f, run_kind kind) {
         out += " Ask the service that was called whether request " + text(f.unknown_request) + " took effect.";
     if (f.dead > 0 && kind != run_kind::dead_letter)
         out += ' ' + plural(f.dead, "message") + (f.dead == 1 ? " was" : " were") + " given up" +
-               (f.dead_destination.empty() ? std::string() : " by destination " + text(f.dead_destination)) +
-               (f.dead_error.empty() ? std::string() : ": " + ending_cut(f.dead_error)) + "; sor.requeue puts " +
+               (f.dead_destination.empty() ? std::string() : " by destination " + quoted(f.dead_destination)) +
+               (f.dead_error.empty() ? std::string() : ": " + ending_cut(f.dead_error)) + "; sor redrive puts " +
                (f.dead == 1 ? "it" : "them") + " back.";
     if (f.pending > 0 && kind != run_kind::succeeded && kind != run_kind::resumed)
         out += ' ' + plural(f.pending, "message") + (f.pending == 1 ? " waits" : " wait") + " for the next relay" +
@@ -649,6 +695,8 @@ std::string_view name_of(run_kind kind) {
 finding find_cause(const run_facts& f) {
     finding out{kind_of(f), {}, {}, {}, {}};
     explain(f, out);
+    if (out.command.ends_with(handler))
+        out.next_action += " HANDLER is that of its line in the crontab.";
     if (!f.paused.empty() && out.kind != run_kind::tampered && !out.command.empty())
         out.next_action = "First let go on what is paused, " + ending_cut(f.paused) + ". " + out.next_action;
     return out;
@@ -680,8 +728,9 @@ summary summarize(const run_facts& f, const finding& found) {
                       ? "; resumed once, after a gap from "
                       : "; resumed " + std::to_string(f.resumptions) + " times, the last time after a gap from ") +
                  (f.resumptions == 0 ? std::string() : text(f.gap_from) + " to " + text(f.gap_to) + '.');
-    s.failure_point = failure_point(f);
-    s.side_effects = side_effects(f);
+    const std::string as_it_stands = f.tampered ? "As the changed rows tell it: " : "";
+    s.failure_point = as_it_stands + failure_point(f);
+    s.side_effects = as_it_stands + side_effects(f);
     std::string evidence;
     for (const piece_of_evidence& e : found.evidence)
         evidence += (evidence.empty() ? "" : ", ") + text(e.row.table) + ' ' + text(e.row.id) +

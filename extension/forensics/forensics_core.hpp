@@ -67,8 +67,8 @@ struct run_facts {
     row_name unknown_call;
     std::span<const counted> outside_calls; // begun ones, by tool
     std::int64_t items_completed = 0;
-    // Items that failed in this run: those that wait for another attempt, those that are given up, and the others, which
-    // somebody has completed or put back since.
+    // Items that failed in this run: those that wait for another attempt, those that are given up, and the others,
+    // which somebody has completed or put back since.
     std::int64_t items_failed = 0, items_dead = 0, items_settled = 0;
     std::string_view bad_item, bad_queue, bad_item_error; // the last one that waits
     row_name bad_item_event;
@@ -80,6 +80,7 @@ struct run_facts {
     std::string_view cancelled_by;
     std::int64_t pending = 0, dispatched = 0, dead = 0; // messages
     std::span<const counted> delivered;                 // dispatched messages, by destination and type
+    std::string_view delivered_at;                      // the last of them
     std::string_view dead_error, dead_destination;
     row_name dead_message;
     std::int64_t failed_sends = 0; // pending messages that have failed before

@@ -34,6 +34,8 @@ TEST(narrative, of_a_run) {
               "Worker \"rec\" for ann@x ended the run: it failed: no such file.");
     EXPECT_EQ(tell("run.cancelled", {{"error.reason", "enough"}}, 0, "user", "olga"),
               "olga for ann@x cancelled the run: enough.");
+    EXPECT_EQ(tell("run.cancelled", {{"error.reason", "enough"}, {"error.cancelled_by", "night"}}),
+              "Login \"night\" cancelled the run: enough.");
 }
 
 TEST(narrative, says_when_and_for_nobody_where_there_is_none) {
@@ -179,7 +181,8 @@ TEST(narrative, of_migrations) {
               "op began step 2 of 3 of applying migration 0007 \"notes\".");
     EXPECT_EQ(told("step_finished", {{"direction", "down"}, {"step", "1"}, {"steps", "3"}}),
               "op finished step 1 of 3 of rolling back migration 0007 \"notes\".");
-    EXPECT_EQ(tell("migration.guard_bypassed", {}, 0, "agent", "rec", ""), "Worker \"rec\" recorded migration.guard_bypassed.");
+    EXPECT_EQ(tell("migration.guard_bypassed", {}, 0, "agent", "rec", ""),
+              "Worker \"rec\" recorded migration.guard_bypassed.");
 }
 
 TEST(narrative, cuts_what_is_long_between_characters) {
@@ -262,6 +265,7 @@ TEST(report, of_a_good_run) {
     f.finished_at = "T9";
     f.duration = "00:00:02";
     f.dispatched = 5;
+    f.delivered_at = "T8";
     const finding found = find_cause(f);
     const summary s = summarize(f, found);
     EXPECT_EQ(name_of(found.kind), "succeeded");
@@ -270,7 +274,8 @@ TEST(report, of_a_good_run) {
     EXPECT_EQ(s.scope, "Tenant Alice, on behalf of a@x: 2 turns, 7 tool calls (claim 2, write 5), 5 messages.");
     EXPECT_EQ(s.timeline, "Started T0, finished T9, after 00:00:02; never resumed.");
     EXPECT_EQ(s.failure_point, "None: every turn finished and no call went wrong.");
-    EXPECT_EQ(s.side_effects, "5 messages: 5 dispatched, 0 pending, 0 dead. Reached the outside: mail \"x.y\" 5.");
+    EXPECT_EQ(s.side_effects, "5 messages: 5 dispatched, 0 pending, 0 dead. Reached the outside: mail \"x.y\" 5, the "
+                              "last at T8.");
     EXPECT_EQ(s.cause_and_next_action, "Nothing went wrong. No action is needed.");
 }
 
@@ -284,7 +289,7 @@ TEST(report, of_messages_that_wait) {
     f.pending_message = {"outbox", "M"};
     const finding found = find_cause(f);
     EXPECT_EQ(name_of(found.kind), "undelivered");
-    EXPECT_EQ(found.root_cause, "The run succeeded, but 1 message could not be sent yet, the last one: timeout.");
+    EXPECT_EQ(found.root_cause, "The run succeeded, but 1 message could not be sent yet: timeout.");
     EXPECT_EQ(evidence_of(found), "outbox M");
 }
 
@@ -302,15 +307,20 @@ TEST(report, of_a_run_whose_holder_was_lost) {
     EXPECT_EQ(s.failure_point,
               "Its holder was lost in turn 3: the last event, turn.finished, is of T1, and the lease was over at T5.");
     EXPECT_EQ(found.root_cause, "The process that held the run stopped, or could not reach the database, in turn 3: "
-                                "nothing was recorded after T1 and its lease ran out.");
+                                "the run recorded nothing after T1 and its lease ran out.");
     EXPECT_EQ(evidence_of(found), "runs R, agent_events L 9");
     EXPECT_EQ(found.next_action,
               "Start the worker again with the same run key, \"night\": it resumes the run, finished "
               "turns are not repeated; retry with the same request ids, so that what took effect "
-              "is not repeated.");
+              "is not repeated. Should the old process live on, whatever it writes is refused. HANDLER is that of "
+              "its line in the crontab.");
     EXPECT_EQ(found.command, resume);
     EXPECT_EQ(s.cause_and_next_action, found.root_cause + " Evidence: runs R, agent_events L (seq 9). " +
                                            found.next_action + " Next: " + found.command);
+    f.open = 1;
+    EXPECT_NE(find_cause(f).next_action.find(
+                  "The outcome of 1 outside call is not known: ask the service before such a call is made again."),
+              std::string::npos);
 }
 
 TEST(report, of_a_resumed_run_says_what_became_of_the_stale_holder) {
@@ -355,13 +365,22 @@ TEST(report, of_a_failed_run_names_the_cause) {
                                 "(SQLSTATE 22007), request Q.");
     EXPECT_EQ(evidence_of(found), "runs R, agent_events L 9, tool_calls C, agent_events E 7");
     EXPECT_EQ(found.next_action, "Correct the cause, then retry with the same request ids, so that what took effect is "
-                                 "not repeated: a new run works what is left.");
+                                 "not repeated: a new run takes up what is left. HANDLER is that of its line in the "
+                                 "crontab.");
     EXPECT_EQ(found.command, anew);
-    EXPECT_NE(
-        s.cause_and_next_action.find(" 1 message was given up by destination mail: unknown user; sor.requeue puts "
-                                     "it back. 1 message waits for the next relay; the last attempt failed: "
-                                     "timeout."),
-        std::string::npos);
+    EXPECT_NE(s.cause_and_next_action.find(" 1 message was given up by destination \"mail\": unknown user; sor redrive "
+                                           "puts it back. 1 message waits for the next relay; the last attempt failed: "
+                                           "timeout."),
+              std::string::npos);
+}
+
+TEST(report, says_once_what_error_and_call_both_say) {
+    run_facts f = of_status("failed");
+    f.error = "no such row: bad date";
+    with_bad_call(f, "failed", "bad date", "22007");
+    EXPECT_EQ(find_cause(f).root_cause,
+              "The run failed after 2 finished turns: no such row: bad date (tool \"write\" in "
+              "turn 2, request Q).");
 }
 
 TEST(report, of_a_cancelled_run) {
@@ -371,11 +390,11 @@ TEST(report, of_a_cancelled_run) {
     const finding found = find_cause(f);
     const summary s = summarize(f, found);
     EXPECT_EQ(s.run, "Run R of worker \"rec\", run key \"night\", was cancelled.");
-    EXPECT_EQ(s.failure_point, "It was cancelled after 2 finished turns by olga.");
-    EXPECT_EQ(found.root_cause, "olga cancelled the run after 2 finished turns: wrong month.");
+    EXPECT_EQ(s.failure_point, "It was cancelled after 2 finished turns by login \"olga\".");
+    EXPECT_EQ(found.root_cause, "Login \"olga\" cancelled the run after 2 finished turns: wrong month.");
     EXPECT_EQ(found.next_action,
-              "When the reason is gone, start a new run under another run key: what was completed is "
-              "not repeated.");
+              "Once the reason holds no longer, start a new run under another run key: what was completed is not "
+              "repeated. HANDLER is that of its line in the crontab.");
     EXPECT_EQ(found.command, anew);
 }
 
@@ -396,10 +415,11 @@ TEST(report, of_a_run_that_succeeded_in_spite_of_a_refused_call) {
     EXPECT_EQ(summarize(f, found).failure_point,
               "None that stopped the run. The last call that went wrong: tool \"write\" in turn 2 was refused: there "
               "is no such tool (SQLSTATE SR008), request Q.");
-    EXPECT_EQ(found.root_cause, "The run succeeded, but 1 call failed or was refused, the last one: tool \"write\" in "
-                                "turn 2 was refused: there is no such tool (SQLSTATE SR008), request Q.");
+    EXPECT_EQ(found.root_cause, "The run succeeded, but tool \"write\" in turn 2 was refused: there is no such tool "
+                                "(SQLSTATE SR008), request Q.");
     EXPECT_EQ(evidence_of(found), "tool_calls C, agent_events E 7");
-    EXPECT_EQ(found.next_action, "Nothing of the call took effect. Correct the Worker; see what this user may call.");
+    EXPECT_EQ(found.next_action, "Nothing of the call took effect. Have the Worker ask for what is permitted; see what "
+                                 "this user may call.");
     EXPECT_EQ(found.command, "select name, minimum_role, permitted from sor.list_tools('T', 'U', true);");
     with_bad_call(f, "refused", "needs an admin", "SR003");
     EXPECT_EQ(find_cause(f).next_action.find("Nothing of the call took effect. Have a user with that role"), 0u);
@@ -421,13 +441,21 @@ TEST(report, of_an_unknown_outcome) {
     const finding found = find_cause(f);
     EXPECT_EQ(name_of(found.kind), "unknown_outcome");
     EXPECT_EQ(found.root_cause,
-              "The outcome of 1 outside call cannot be known, the last one of \"model\", request Q: it "
-              "was begun, and no answer was recorded.");
+              "The outcome of the outside call of \"model\", request Q, cannot be known: it was begun, and no answer "
+              "was recorded.");
     EXPECT_EQ(evidence_of(found), "tool_calls C");
-    EXPECT_EQ(found.next_action.find("Ask the service whether request Q took effect"), 0u);
+    EXPECT_EQ(found.next_action, "Ask the service behind \"model\" whether request Q, which the command shows, took "
+                                 "effect. Only if it did not, retry with the same request ids, so that what took "
+                                 "effect is not repeated.");
+    EXPECT_EQ(found.command, "select pg_catalog.jsonb_pretty(c) from pg_catalog.jsonb_array_elements("
+                             "sor.forensic_report('T', 'R') -> 'tool_calls') c where c ->> 'request_id' = 'Q';");
     EXPECT_EQ(summarize(f, found).side_effects,
               "No message was queued. Calls outside the database: model 3. The outcome "
               "of 1 outside call cannot be known.");
+    f.unknown = 2;
+    EXPECT_EQ(find_cause(f).root_cause.find(
+                  "The outcome of 2 outside calls cannot be known, the last one that of \"model\", request Q: "),
+              0u);
 }
 
 TEST(report, of_dead_letters) {
@@ -446,8 +474,7 @@ TEST(report, of_dead_letters) {
     EXPECT_EQ(s.scope, "Tenant Alice, on behalf of a@x: 2 turns, 0 tool calls, 4 items completed, 0 messages.");
     EXPECT_EQ(s.failure_point,
               "None that stopped the run. The last item that failed: item 7 of queue \"q\": no category.");
-    EXPECT_EQ(found.root_cause,
-              "1 item was given up after the last attempt, the last one item it's of queue \"q\": no category.");
+    EXPECT_EQ(found.root_cause, "1 item was given up after the last attempt, item it's of queue \"q\": no category.");
     EXPECT_EQ(evidence_of(found), "agent_events D 8");
     EXPECT_EQ(found.command, "select sor.requeue('T', 'q', 'it''s');");
     f.dead = 2;
@@ -456,8 +483,8 @@ TEST(report, of_dead_letters) {
     f.dead_message = {"outbox", "M"};
     found = find_cause(f);
     s = summarize(f, found);
-    EXPECT_EQ(found.root_cause, "2 messages were given up, the last one to mail: 550 no such user.");
-    EXPECT_EQ(found.command, "select sor.requeue('T', 'outbox', 'M');");
+    EXPECT_EQ(found.root_cause, "2 messages were given up, the last one by destination \"mail\": 550 no such user.");
+    EXPECT_EQ(found.command, "sor redrive --tenant Alice --message M");
     EXPECT_NE(s.cause_and_next_action.find("1 item was given up: sor.requeue puts it back."), std::string::npos);
 }
 
@@ -478,9 +505,10 @@ TEST(report, names_what_is_paused) {
     EXPECT_EQ(find_cause(f).next_action, "No action is needed.");
     with_bad_call(f, "refused", "tool \"write\" is paused", "SR016");
     finding found = find_cause(f);
-    EXPECT_EQ(found.next_action, "First let go on what is paused, the tenant by olga: an audit. Nothing of the call took "
-                                 "effect. An operator had paused the tool: see whether it still is; once it goes on, "
-                                 "retry with the same request ids, so that what took effect is not repeated.");
+    EXPECT_EQ(found.next_action,
+              "First let go on what is paused, the tenant by olga: an audit. Nothing of the call took "
+              "effect. An operator had paused the tool: see whether it still is; once it goes on, "
+              "retry with the same request ids, so that what took effect is not repeated.");
     EXPECT_EQ(found.command, "select * from sor.list_pauses();");
     f = of_status("running");
     f.lapsed = true;
@@ -500,7 +528,14 @@ TEST(report, of_changed_history_says_so_before_anything_else) {
     EXPECT_EQ(found.root_cause,
               "History was changed: event 3 of stream S does not fit, its columns do not have its hash.");
     EXPECT_EQ(evidence_of(found), "agent_events B 3");
-    EXPECT_EQ(found.command, "select * from sor.verify_events('T', 'R');");
+    EXPECT_EQ(found.command, "sor verify --tenant Alice");
+    EXPECT_EQ(summarize(f, found).failure_point.find("As the changed rows tell it: It failed"), 0u);
+    f.bad_stream = f.run_id;
+    f.pending = 2;
+    EXPECT_EQ(find_cause(f).root_cause.find("History was changed: event 3 of the run does not fit"), 0u);
+    EXPECT_NE(find_cause(f).next_action.find("2 messages are still to be sent: sor pause tenant Alice --reason "
+                                             "'changed history' holds them back."),
+              std::string::npos);
 }
 
 TEST(report, quotes_what_a_command_holds) {
