@@ -343,7 +343,8 @@ pg_uuid_t lock_stream(stream_kind kind, const char* subject) {
     static bridge::statement make("insert into sor.event_streams (tenant_id, kind, subject, stream_id)"
                                   " values ($1, $2, $3, $4) on conflict (tenant_id, kind, subject) do nothing",
                                   {UUIDOID, TEXTOID, TEXTOID, UUIDOID});
-    const char* name = kind == stream_kind::tenant ? "tenant" : kind == stream_kind::item ? "item" : "system";
+    static constexpr const char* names[] = {"tenant", "item", "system", "switches"};
+    const char* name = names[static_cast<int>(kind)];
     const pg_uuid_t& tenant = context::required_tenant();
     for (;;) {
         const auto found = lock.run_latest(in(tenant), in(name), in(subject));
@@ -357,24 +358,30 @@ pg_uuid_t lock_stream(stream_kind kind, const char* subject) {
     }
 }
 
-void append_administrative(const char* type, const Jsonb* payload) {
-    event e;
-    e.stream = lock_stream(stream_kind::tenant, "");
-    e.type = type;
-    e.actor_kind = "user";
-    e.actor = context::caller_name();
-    e.payload = payload;
-    append(e);
-}
+namespace {
 
-int64 append_system(const char* type, const Jsonb* payload) {
+int64 append_as_login(stream_kind kind, const char* type, const Jsonb* payload) {
     event e;
-    e.stream = lock_stream(stream_kind::system, "");
+    e.stream = lock_stream(kind, "");
     e.type = type;
     e.actor_kind = "user";
     e.actor = context::caller_name();
     e.payload = payload;
     return append(e);
+}
+
+} // namespace
+
+void append_administrative(const char* type, const Jsonb* payload) {
+    append_as_login(stream_kind::tenant, type, payload);
+}
+
+int64 append_system(const char* type, const Jsonb* payload) {
+    return append_as_login(stream_kind::system, type, payload);
+}
+
+void append_switch(const char* type, const Jsonb* payload) {
+    append_as_login(stream_kind::switches, type, payload);
 }
 
 void hash_of(const bridge::result& rows, uint64 row, const unsigned char* prev_hash, unsigned char* into) {

@@ -36,7 +36,7 @@ void append_first(const event& e);
 void open_batch();
 void close_batch();
 
-enum class stream_kind { tenant, item, system };
+enum class stream_kind { tenant, item, system, switches };
 // The stream of a thing that has no row to lock, made at first use and locked until the transaction ends.
 pg_uuid_t lock_stream(stream_kind kind, const char* subject);
 
@@ -45,6 +45,9 @@ void append_administrative(const char* type, const Jsonb* payload);
 // Appends to the system's stream (registrations, migrations); returns seq. Opens no tenant itself: call it within
 // administration(system_tenant).
 int64 append_system(const char* type, const Jsonb* payload);
+// Appends to the stream of switches, the open tenant's or the system's: a pause must not wait for a transaction that
+// holds one of the others.
+void append_switch(const char* type, const Jsonb* payload);
 
 // Types of events that sor writes itself and applications may not, as an SQL regular expression.
 #define SOR_RESERVED_EVENT_TYPES                                                                                       \

@@ -41,12 +41,12 @@ comment on table sor.agent_events is
 -- Locks for the streams whose thing has no row of its own. Never updated: the head of a stream is its last event.
 create table sor.event_streams (
     tenant_id uuid not null,
-    kind text not null check (kind in ('tenant', 'item', 'system')),
+    kind text not null check (kind in ('tenant', 'item', 'system', 'switches')),
     subject text not null,
     stream_id uuid not null,
     primary key (tenant_id, kind, subject)
 );
-comment on table sor.event_streams is 'The streams of administration, of items worked outside a run, and of the system.';
+comment on table sor.event_streams is 'The streams of administration, of items worked outside a run, of the system, and of switches.';
 
 select sor.protect_tenant('sor.agent_events');
 select sor.protect_tenant('sor.event_streams');

@@ -110,7 +110,6 @@ void require_known(kind what, const char* name) {
                       "See sor.queues; outbox is the queue of all messages.");
 }
 
-// In the tenant's own stream, or the system's.
 void append(kind what, const char* type, const char* kind_name, const char* name, const char* subject,
             const char* reason) {
     bridge::json_writer w;
@@ -119,13 +118,12 @@ void append(kind what, const char* type, const char* kind_name, const char* name
         w.field("reason", reason);
     const Jsonb* payload = w.end().done();
     if (what != kind::tenant) {
-        events::append_system(type, payload);
+        events::append_switch(type, payload);
         return;
     }
     pg_uuid_t tenant;
     bridge::parse_uuid(subject, tenant);
-    context::administration(tenant, "user",
-                            [type, payload](MemoryContext) { events::append_administrative(type, payload); });
+    context::administration(tenant, "user", [type, payload](MemoryContext) { events::append_switch(type, payload); });
 }
 
 } // namespace
