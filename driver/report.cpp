@@ -194,6 +194,7 @@ void add_other_runs(report::period& what, db::connection& connection) {
                                               event.run_id + "');",
                                           "That cannot be told.",
                                           "Its messages stand among the events below.",
+                                          {{what.tenant.id, "the tenant"}, {event.run_id, "this run"}},
                                           {}};
         }
     }

@@ -176,6 +176,7 @@ for my $card (@cards)
 	my ($kind) = grep { slurp("$pages/$_.json") =~ /"run": \{[^{}]*"id": "$id"/ } keys %kinds;
 	my $whole = JSON::PP->new->utf8->allow_bignum->decode(slurp("$pages/$kind.json"));
 	my $plain = unescaped($card);
+	like($plain, qr/; [0-9a-f-]{36} is the message “expense.recorded” about dead_letter/, 'a period: ids in the command have names') if $kind eq 'dead_letter';
 	next if $kind eq 'hostile'; # the same, with what nobody would see written out
 	for my $part (@{$whole->{finding}}{qw(root_cause next_action command)}, @{$whole->{summary}}{qw(failure_point side_effects)})
 	{

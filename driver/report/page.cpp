@@ -19,10 +19,6 @@ std::string recipients(const row& payload) {
     return out;
 }
 
-std::string about(const row& message) {
-    return "“" + html(message.text("event_type"), 100) + "” about " + html(message.text("aggregate_id"), 100);
-}
-
 std::string counted(const std::string& n, std::string_view one) {
     return n + ' ' + std::string(one) + (n == "1" ? "" : "s");
 }
@@ -156,7 +152,7 @@ private:
                "next</h2><p id=\"next-action\">" +
                html(finding_.text("next_action")) + "</p>";
         if (finding_.has("command"))
-            out += command_block("command", finding_.text("command"), known_ids());
+            out += command_block("command", finding_.text("command"), ids_in_command(whole_));
         return out +
                "</section>\n<section aria-labelledby=\"a-point\"><h2 id=\"a-point\">Where did it fail?</h2><p "
                "id=\"failure-point\">" +
@@ -164,16 +160,6 @@ private:
                "</section>\n<section aria-labelledby=\"a-outside\"><h2 id=\"a-outside\">What reached the outside "
                "world?</h2><p id=\"side-effects\">" +
                html(summary_.text("side_effects")) + "</p>" + outside() + doubt() + "</section>\n</div>\n";
-    }
-
-    std::vector<std::pair<std::string, std::string>> known_ids() const {
-        std::vector<std::pair<std::string, std::string>> ids{
-            {run_.text("tenant_id"), "tenant " + html(tenant_, 200)},
-            {run_.text("id"), "this run"},
-            {run_.text("on_behalf_of"), "user " + html(whole_.object("names").text("on_behalf_of"), 200)}};
-        for (const row& m : limited(messages_))
-            ids.emplace_back(m.text("id"), "the message " + about(m));
-        return ids;
     }
 
     std::string six_lines() const {

@@ -2,19 +2,21 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 #include "db/calls.hpp"
 
 // The report as one HTML file: no network, nothing that needs script, whatever the rows hold shown as text.
 namespace sor::report {
 
-// `report` is sor.forensic_report's answer, `tenant` the tenant's name. Of more than `most` events the first and the last
-// are shown, and between them those that went wrong; of calls and messages the first.
+// `report` is sor.forensic_report's answer, `tenant` the tenant's name. Of more than `most` events the first and the
+// last are shown, and between them those that went wrong; of calls and messages the first.
 std::string page_of_run(std::string_view report, const std::string& tenant, std::size_t most);
 
 // What the page of a period says of one of its runs.
 struct run_story {
     std::string kind, root_cause, next_action, command, failure_point, side_effects;
+    std::vector<std::pair<std::string, std::string>> ids; // in the command, and what they are, as HTML
     struct event {
         std::string created_at, type, says;
     };

@@ -336,8 +336,23 @@ std::string table_in_frame(std::string_view name, const std::string& table) {
            "</tbody></table></div>\n";
 }
 
-std::string command_block(const std::string& id, const std::string& command,
-                          const std::vector<std::pair<std::string, std::string>>& known_ids) {
+std::string about(const row& message) {
+    return "“" + html(message.text("event_type"), 100) + "” about " + html(message.text("aggregate_id"), 100);
+}
+
+named_ids ids_in_command(const row& report) {
+    const row run = report.object("run"), names = report.object("names");
+    const auto command = report.object("finding").text("command");
+    named_ids ids{{run.text("tenant_id"), "tenant " + html(names.text("tenant"), 200)},
+                  {run.text("id"), "this run"},
+                  {run.text("on_behalf_of"), "user " + html(names.text("on_behalf_of"), 200)}};
+    for (const row& m : report.objects("outbox"))
+        ids.emplace_back(m.text("id"), "the message " + about(m));
+    std::erase_if(ids, [&](const auto& id) { return id.first.empty() || command.find(id.first) == command.npos; });
+    return ids;
+}
+
+std::string command_block(const std::string& id, const std::string& command, const named_ids& ids) {
     std::string text;
     for (std::size_t at = 0; at < command.size();) { // an option stays on one line
         const auto end = std::min(command.size(), command.find_first_of(" \n", at));
@@ -349,9 +364,8 @@ std::string command_block(const std::string& id, const std::string& command,
         at = end + 1;
     }
     std::string names;
-    for (const auto& [known, what] : known_ids)
-        if (!known.empty() && command.find(known) != command.npos)
-            names += (names.empty() ? "" : "; ") + ("<span class=\"id\">" + html(known) + "</span> is ") + what;
+    for (const auto& [named, what] : ids)
+        names += (names.empty() ? "" : "; ") + ("<span class=\"id\">" + html(named) + "</span> is ") + what;
     return "<div class=\"command\"><pre id=\"" + html(id) + "\">" + text +
            "</pre><span class=\"controls\" hidden><button type=\"button\" class=\"copy\" data-of=\"" + html(id) +
            "\">Copy</button></span></div>" + (names.empty() ? names : "<p class=\"small\">" + names + ".</p>");

@@ -78,9 +78,12 @@ std::string events_section(const std::vector<told_event>& events, const clock_fa
 std::string table_begin(std::string_view id, const std::string& caption, std::initializer_list<std::string_view> names);
 std::string table_in_frame(std::string_view name, const std::string& table);
 
-// What to type, with a button that copies it; below it the name of each id in it that is known.
-std::string command_block(const std::string& id, const std::string& command,
-                          const std::vector<std::pair<std::string, std::string>>& known_ids);
+std::string about(const row& message);
+// The ids in the command of sor.forensic_report's answer that it has a name for, and that name.
+using named_ids = std::vector<std::pair<std::string, std::string>>;
+named_ids ids_in_command(const row& report);
+// What to type, with a button that copies it; below it what its ids are.
+std::string command_block(const std::string& id, const std::string& command, const named_ids& ids);
 
 // From the document's begin to that of its facts. The title is not yet escaped.
 std::string page_begin(const std::string& title, const std::string& heading, tone colour, std::string_view what);

@@ -223,9 +223,7 @@ private:
                "</dd><dt>What reached the outside?</dt><dd>" + html(t.story->side_effects) +
                (tampered ? no_evidence : "") + "</dd><dt>What to do next</dt><dd>" + html(t.story->next_action) +
                (t.story->command.empty() ? std::string()
-                                         : command_block("command-" + t.run.id, t.story->command,
-                                                         {{what_.tenant.id, "tenant " + html(what_.tenant.name, 200)},
-                                                          {t.run.id, "this run"}})) +
+                                         : command_block("command-" + t.run.id, t.story->command, t.story->ids)) +
                "</dd></dl></article>\n";
     }
 
@@ -349,13 +347,10 @@ private:
 
 run_story story_of(std::string_view report) {
     const row whole(report), finding = whole.object("finding"), summary = whole.object("summary");
-    run_story story{finding.text("kind"),
-                    finding.text("root_cause"),
-                    finding.text("next_action"),
-                    finding.text("command"),
-                    summary.text("failure_point"),
-                    summary.text("side_effects"),
-                    {}};
+    run_story story{finding.text("kind"),          finding.text("root_cause"),
+                    finding.text("next_action"),   finding.text("command"),
+                    summary.text("failure_point"), summary.text("side_effects"),
+                    ids_in_command(whole),         {}};
     const auto events = whole.objects("events");
     for (const row& evidence : finding.objects("evidence"))
         for (const row& e : events)
