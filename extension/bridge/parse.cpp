@@ -1,36 +1,13 @@
 #include "bridge/parse.hpp"
 
+#include "bridge/plan_cache.hpp"
+
 extern "C" {
 #include "catalog/pg_attribute.h"
 #include "parser/parser.h"
 }
 
 namespace sor::bridge {
-
-namespace {
-
-template <guarded F>
-void by_the_standard(F&& f) {
-    const bool standard = standard_conforming_strings;
-    const bool warning = escape_string_warning;
-    const int quote = backslash_quote;
-    PG_TRY();
-    {
-        standard_conforming_strings = true;
-        escape_string_warning = false;
-        backslash_quote = BACKSLASH_QUOTE_SAFE_ENCODING;
-        f();
-    }
-    PG_FINALLY();
-    {
-        standard_conforming_strings = standard;
-        escape_string_warning = warning;
-        backslash_quote = quote;
-    }
-    PG_END_TRY();
-}
-
-} // namespace
 
 List* parse_sql(const char* text) {
     List* statements = NIL;

@@ -48,7 +48,8 @@ void statement::prepare(int count) {
     if (plan_ != nullptr)
         return;
     // Generic from its first use: planning it for five sets of values costs more than it could gain.
-    SPIPlanPtr plan = SPI_prepare_cursor(sql_, count_, types_, CURSOR_OPT_GENERIC_PLAN);
+    SPIPlanPtr plan = nullptr;
+    by_the_standard([&] { plan = SPI_prepare_cursor(sql_, count_, types_, CURSOR_OPT_GENERIC_PLAN); });
     if (plan == nullptr)
         elog(ERROR, "SPI_prepare failed: %s: %s", SPI_result_code_string(SPI_result), sql_);
     if (SPI_keepplan(plan) != 0)
@@ -168,7 +169,8 @@ SPIPlanPtr detail::keep_plan(Oid relid, uint32 purpose, uint64 seen, const relat
         entry->plan = nullptr;
         SPI_freeplan(stale);
     }
-    SPIPlanPtr plan = SPI_prepare(text.sql, text.count, const_cast<Oid*>(text.types));
+    SPIPlanPtr plan = nullptr;
+    by_the_standard([&] { plan = SPI_prepare(text.sql, text.count, const_cast<Oid*>(text.types)); });
     if (plan == nullptr)
         elog(ERROR, "SPI_prepare failed: %s: %s", SPI_result_code_string(SPI_result), text.sql);
     bool found;

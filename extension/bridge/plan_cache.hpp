@@ -9,6 +9,10 @@
 
 #include <initializer_list>
 
+extern "C" {
+#include "parser/parser.h"
+}
+
 namespace sor::bridge {
 
 // Runs f, which plans and executes statements, so that a table is read by index however small it looks: a kept plan
@@ -46,6 +50,29 @@ void in_index_order(F&& f) {
     }
     PG_FINALLY();
     { enable_sort = sort; }
+    PG_END_TRY();
+}
+
+// Runs f, which reads SQL, so that strings are read by the standard whatever the session has set: with
+// standard_conforming_strings off, a backslash in a pattern would be lost, and with it what the pattern refuses.
+template <guarded F>
+void by_the_standard(F&& f) {
+    const bool standard = standard_conforming_strings;
+    const bool warning = escape_string_warning;
+    const int quote = backslash_quote;
+    PG_TRY();
+    {
+        standard_conforming_strings = true;
+        escape_string_warning = false;
+        backslash_quote = BACKSLASH_QUOTE_SAFE_ENCODING;
+        f();
+    }
+    PG_FINALLY();
+    {
+        standard_conforming_strings = standard;
+        escape_string_warning = warning;
+        backslash_quote = quote;
+    }
     PG_END_TRY();
 }
 

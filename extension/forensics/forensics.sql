@@ -56,7 +56,7 @@ select pg_catalog.pg_extension_config_dump('sor.verifications', '');
 
 create function sor.doctor() returns table (name text, ok boolean, evidence text, fix text)
     language c volatile as 'MODULE_PATHNAME', 'sor_doctor'
-    set search_path = pg_catalog, pg_temp set row_security = on;
+    set search_path = pg_catalog, pg_temp set row_security = on set quote_all_identifiers = off;
 comment on function sor.doctor() is
     'Checks that the installation keeps its guarantees, across all tenants; changes nothing. fix says what to do and is null where ok. For operators.';
 
