@@ -196,6 +196,8 @@ for (const file of readdirSync(folder).filter((name) => name.endsWith(".html")).
             answer: Math.round(box(document.querySelector(".alarm, .answers")).top + scrollY) };
     });
     check(phone.narrow >= 9 && !phone.outside && !phone.cut.length && !phone.below && (name === "hostile" || phone.answer < 320), `${name}: on a telephone the picture fits, rows are stacked, the answers are near`, phone);
+    const torn = await page.evaluate(() => [...document.querySelectorAll("time")].filter((time) => time.checkVisibility() && time.getClientRects().length > 1).length);
+    check(torn === 0, `${name}: no moment is broken over two lines`, torn);
     const options = await page.evaluate(() => [...document.querySelectorAll(".command .nowrap")].filter((option) => option.getClientRects().length !== 1).length);
     check(options === 0 && await page.evaluate(() => [...document.querySelectorAll(".command pre")].every((pre) => (pre.textContent.match(/(^|\s)--[a-z-]+/g) ?? []).length === pre.querySelectorAll(".nowrap").length)), `${name}: no option of a command is broken`, options);
     await page.setViewportSize({ width: 1280, height: 900 });
