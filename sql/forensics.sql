@@ -197,7 +197,7 @@ select count(*), count(v.first_bad) as bad from (values (:a::uuid), (:b::uuid)) 
 -- whom it answers
 set role forensics_auditor;
 select forensics_test.attempt(format('select sor.%s', x)) from (values (format('replay(%L, %L)', :a, :b)), (format('rebuild_run(%L, %L)', :a, :b)),
-    (format('forensic_report(%L, %L)', :a, :b)), (format('verify_events(%L, %L)', :a, :b)), (format('verify_events(%L)', :b)),
+    (format('forensic_report(%L, %L)', :a, :b)), (format('forensic_report(%L, %L)', :a, :'message')), (format('verify_events(%L, %L)', :a, :'message')), (format('verify_events(%L, %L)', :a, :b)), (format('verify_events(%L)', :b)),
     (format('what_happened(%L, now(), now(), 0)', :a)), (format('what_happened(%L, now(), now() - interval ''1 s'')', :a)), ('doctor()')) v (x);
 set role forensics_worker;
 select forensics_test.attempt(format('select sor.%s', x)) from (values (format('replay(%L, %L)', :a, :'run')), (format('forensic_report(%L, %L)', :a, :'run')),

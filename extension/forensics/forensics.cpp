@@ -519,6 +519,14 @@ bool has_run(const pg_uuid_t& tenant, const pg_uuid_t& run) {
     return !find.look(in(tenant), in(run)).empty();
 }
 
+// Events of a run, and not of a message or another thing of that id.
+bool has_events(const pg_uuid_t& tenant, const pg_uuid_t& run) {
+    static bridge::statement find(
+        "select from sor.agent_events where tenant_id = $1 and stream_id = $2 and run_id = $2 limit 1",
+        {UUIDOID, UUIDOID});
+    return !find.look(in(tenant), in(run)).empty();
+}
+
 Jsonb* first_bad(const verdict& v) {
     if (!v.bad)
         return nullptr;
@@ -702,8 +710,7 @@ void gather_messages(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f
     static bridge::statement about_delivered(
         "select pg_catalog.format('%s \"%s\"', pg_catalog.left(destination, 60), pg_catalog.left(event_type, 60)), "
         "count(*)"
-        "  from sor.outbox where tenant_id = $1 and run_id = $2 and status = 'dispatched' group by 1 order by 2 desc, 1"
-        " limit 20",
+        "  from sor.outbox where tenant_id = $1 and run_id = $2 and status = 'dispatched' group by 1 order by 2 desc, 1",
         {UUIDOID, UUIDOID});
     f.delivered = counts_of(about_delivered.look(in(tenant), in(run)));
 }
@@ -719,10 +726,9 @@ void gather_pauses(run_facts& f) {
         text_of(about_pauses.look(in(f.tenant_id), in(f.queue), in(f.pending + f.dead > 0 ? "outbox" : nullptr)), 1);
 }
 
+// Raises, for there is no such run in the journal.
 [[noreturn]] void missing_run(const pg_uuid_t& tenant, const pg_uuid_t& run) {
-    static bridge::statement find("select from sor.agent_events where tenant_id = $1 and stream_id = $2 limit 1",
-                                  {UUIDOID, UUIDOID});
-    if (find.look(in(tenant), in(run)).empty())
+    if (!has_events(tenant, run))
         no_such_run(run);
     ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("the row of run %s is gone", bridge::to_cstring(run)),
                     errdetail("Its events are there: somebody has changed the journal."),
@@ -983,9 +989,9 @@ SOR_FUNCTION(verify_events) {
     const pg_uuid_t* run = a.uuid_or_null(1);
     const auto look = [&](MemoryContext) -> verdict {
         verdict out;
-        verify(tenant, run, out);
-        if (run != nullptr && out.events == 0 && !has_run(tenant, *run))
+        if (run != nullptr && !has_run(tenant, *run) && !has_events(tenant, *run))
             no_such_run(*run);
+        verify(tenant, run, out);
         // For whoever watches. Under REPEATABLE READ the row of a verification in between could not be replaced.
         if (run == nullptr && !XactReadOnly && !IsolationUsesXactSnapshot()) {
             static bridge::statement note(

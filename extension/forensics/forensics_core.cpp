@@ -1,5 +1,7 @@
 #include "forensics/forensics_core.hpp"
 
+#include <algorithm>
+
 namespace sor::forensics {
 
 namespace {
@@ -413,11 +415,13 @@ std::string failure_point(const run_facts& f) {
     return last.empty() ? "None: every turn finished and no call went wrong." : "None that stopped the run." + last;
 }
 
+// The names are whatever was called: of many a few, and how many more there are.
 std::string list(std::span<const counted> counts) {
+    constexpr std::size_t most = 20;
     std::string out;
-    for (const counted& c : counts)
+    for (const counted& c : counts.first(std::min(most, counts.size())))
         out += (out.empty() ? "" : ", ") + text(c.name) + ' ' + std::to_string(c.count);
-    return out;
+    return counts.size() <= most ? out : out + " and " + std::to_string(counts.size() - most) + " more kinds";
 }
 
 std::string side_effects(const run_facts& f) {

@@ -499,6 +499,17 @@ TEST(report, of_what_was_put_right_since_is_no_complaint) {
               "completed or put back since.");
 }
 
+TEST(report, of_many_kinds_names_a_few) {
+    run_facts f = of_status("succeeded");
+    const std::vector<counted> kinds(22, counted{"x", 1});
+    f.calls = f.delivered = kinds;
+    f.dispatched = 22;
+    const summary s = summarize(f, find_cause(f));
+    EXPECT_NE(s.scope.find("22 tool calls (x 1, x 1"), std::string::npos);
+    EXPECT_NE(s.scope.find("x 1, x 1 and 2 more kinds), 22 messages."), std::string::npos);
+    EXPECT_NE(s.side_effects.find("x 1 and 2 more kinds."), std::string::npos);
+}
+
 TEST(report, names_what_is_paused) {
     run_facts f = of_status("succeeded");
     f.paused = "the tenant by olga: an audit";
