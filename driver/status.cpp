@@ -1,6 +1,7 @@
 #include <csignal>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <unistd.h>
 #include <nlohmann/json.hpp>
 #include "command.hpp"
@@ -53,18 +54,36 @@ std::string as_json(const std::vector<db::problem>& problems) {
 }
 
 exit_status status(const status_options& options, command_context& context) {
-    auto connection = connect(context, login_kind::operator_);
+    std::optional<db::connection> connection(connect(context, login_kind::operator_));
     std::signal(SIGPIPE, SIG_DFL); // `sor status | head` ends as any filter does
-    const bool terminal = isatty(STDOUT_FILENO) == 1;
+    const bool redraws = options.watch && isatty(STDOUT_FILENO) == 1;
     for (;;) {
-        const auto problems = db::status(connection);
-        const auto text = options.json ? as_json(problems) : as_text(problems);
-        if (options.watch && terminal) // home, and what was below it gone
+        std::optional<std::vector<db::problem>> problems;
+        std::optional<db::sql_error> lost; // who watches wants to see the database come back
+        try {
+            if (!connection)
+                connection.emplace(connect(context, login_kind::operator_));
+            problems = db::status(*connection);
+        } catch (const db::sql_error& error) {
+            const bool away = error.sqlstate().starts_with("08") || error.sqlstate().starts_with("57P");
+            if (!options.watch || !away)
+                throw;
+            connection.reset();
+            lost = error;
+        }
+        if (redraws) // home, and what was below it gone
             std::fputs("\x1b[H\x1b[2J", stdout);
-        std::fwrite(text.data(), 1, text.size(), stdout);
+        if (problems) {
+            const auto text = options.json ? as_json(*problems) : as_text(*problems);
+            std::fwrite(text.data(), 1, text.size(), stdout);
+        }
         std::fflush(stdout);
+        if (lost)
+            context.log.error(*lost);
         if (!options.watch || stop::wait(options.interval)) {
-            for (const auto& p : problems)
+            if (!problems)
+                return exit_status::unavailable;
+            for (const auto& p : *problems)
                 if (p.severity != "info")
                     return exit_status::check_failed;
             return exit_status::done;
@@ -118,7 +137,8 @@ void declare_status(CLI::App& app, common_options& common, chosen_command& chose
         "tenants granted to the login, of all for operators. For a login in sor_auditor or sor_operator.",
         common);
     auto options = std::make_shared<status_options>();
-    command->add_flag("--watch", options->watch, "Go on until a signal ends it, on a terminal in place");
+    command->add_flag("--watch", options->watch,
+                      "Go on until a signal ends it, on a terminal in place; also while the database is away");
     add_duration(command, "--interval", options->interval, "Pause between two looks with --watch", 1, 3600);
     command->add_flag("--json", options->json, "A JSON array instead of lines");
     command->callback(

@@ -124,6 +124,17 @@ my $terminal = '';
 	$h->finish;
 }
 like($terminal, qr/\x1b\[H\x1b\[2J.*relay_stopped/s, 'in place');
+# --watch outlives the database
+$watch = $world->start_sor([ 'status', '--watch', '--interval', '1s', @operator ]);
+poll_until('it looked', sub { $watch->{h}->pump_nb; $watch->{out} =~ /relay_stopped/ });
+$world->node->stop('immediate');
+poll_until('it misses the database', sub { $watch->{h}->pump_nb; $watch->{err} =~ /could not connect/ });
+$world->node->start;
+my $looked = length $watch->{out};
+poll_until('it looked again', sub { $watch->{h}->pump_nb; substr($watch->{out}, $looked) =~ /relay_stopped/ });
+kill 'TERM', $world->pid($watch);
+is($world->finish($watch)->{rc}, 1, '--watch goes on when the database is back');
+
 is(join("\n", grep { !only_sor_calls($_) } map { $_->[1] } @{ $world->statements($log, qr/^operator$/) }), '', 'the driver called sor. functions and nothing else');
 is($world->sql('SELECT count(*) FROM sor.tenants t, sor.verify_events(t.tenant_id) v WHERE v.first_bad IS NOT NULL'), '0', 'the history verifies');
 done_testing;
