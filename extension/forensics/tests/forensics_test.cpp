@@ -507,7 +507,7 @@ TEST(report, of_many_kinds_names_a_few) {
     const summary s = summarize(f, find_cause(f));
     EXPECT_NE(s.scope.find("22 tool calls (x 1, x 1"), std::string::npos);
     EXPECT_NE(s.scope.find("x 1, x 1 and 2 more kinds), 22 messages."), std::string::npos);
-    EXPECT_NE(s.side_effects.find("x 1 and 2 more kinds."), std::string::npos);
+    EXPECT_NE(s.side_effects.find("x 1 and 2 more kinds, "), std::string::npos);
 }
 
 TEST(report, names_what_is_paused) {
