@@ -176,7 +176,7 @@ for my $card (@cards)
 	my ($kind) = grep { slurp("$pages/$_.json") =~ /"run": \{[^{}]*"id": "$id"/ } keys %kinds;
 	my $whole = JSON::PP->new->utf8->allow_bignum->decode(slurp("$pages/$kind.json"));
 	my $plain = unescaped($card);
-	like($plain, qr/; [0-9a-f-]{36} is the message “expense.recorded” about dead_letter/, 'a period: ids in the command have names') if $kind eq 'dead_letter';
+	like($plain, qr/[0-9a-f-]{36} is the message “expense.recorded” about dead_letter/, 'a period: ids in the command have names') if $kind eq 'dead_letter';
 	next if $kind eq 'hostile'; # the same, with what nobody would see written out
 	for my $part (@{$whole->{finding}}{qw(root_cause next_action command)}, @{$whole->{summary}}{qw(failure_point side_effects)})
 	{
@@ -224,7 +224,7 @@ $world->sor($world->relay_args);
 $world->refuse_mail(undef);
 my $of_late = report('--since', $since_late, '--format', 'html');
 my ($late_card) = grep { /run key late/ } $of_late =~ m{(<article class="run bad".*?</article>)}gs;
-like(unescaped($late_card // $of_late), qr/Succeeded, but something was given up.*550 5\.1\.1 no such user.*sor\.requeue/s, 'a message given up in a period of a run that had ended before: the page says so');
+like(unescaped($late_card // $of_late), qr/Succeeded, but something was given up.*550 5\.1\.1 no such user.*--message [0-9a-f-]{36}/s, 'a message given up in a period of a run that had ended before: the page says so');
 is(scalar(grep { /run key success/ } $of_late =~ m{<article.*?</article>}gs), 0, 'and nothing of a run of which nothing happened');
 my $since_gone = $world->sql("SELECT clock_timestamp()");
 begin('gone', $turn . $end_turn . $finish);

@@ -77,7 +77,7 @@ struct term {
     std::string_view word, meaning;
 };
 constexpr term terms[] = {
-    {"dead", "Of a message or an item: given up. Nothing tries it again until sor.requeue puts it back."},
+    {"dead", "Of a message or an item: given up. Nothing tries it again until an operator puts it back."},
     {"dedup key", "Names a side effect: queued twice under one key, a message is sent once."},
     {"dispatched",
      "Of a message: its destination accepted it, a mail server for instance. What became of it afterwards "
