@@ -67,33 +67,62 @@ finding run_drill(stage& on, int index, const drill_options& options, const std:
     return found;
 }
 
+std::string queries() {
+    std::string text =
+        "-- Recomputes every figure of the evidence; read-only. In a database of a server that has sor:\n"
+        "--   createdb drill && pg_restore --dbname=drill rows.dump && psql -d drill -f queries.sql\n"
+        "set default_transaction_read_only = on;\n";
+    for (int i = 0; i < drill_count; ++i)
+        text += "\n-- " + std::to_string(i + 1) + ". " + drills[static_cast<std::size_t>(i)].key +
+                drills[static_cast<std::size_t>(i)].verdict + ";\n";
+    return text;
+}
+
 // Makes the folder; what an earlier round left in it goes, for logs are read as evidence. One that holds something else
 // is not touched.
 void prepare(const std::string& folder) {
     namespace fs = std::filesystem;
-    if (fs::exists(folder) && !fs::is_empty(folder) && !fs::exists(folder + "/rows.dump"))
-        throw failure(exit_status::usage, "the folder \"" + folder + "\" holds something else than evidence", {},
-                      "--out names a folder that is empty, new, or holds the evidence of an earlier drill.");
-    for (const auto* own : {"logs", "broken", "evidence.json", "evidence.md", "queries.sql", "rows.dump"})
-        fs::remove_all(folder + "/" + own);
-    fs::create_directories(folder + "/logs");
+    try {
+        if (fs::exists(folder) && !fs::is_empty(folder) && !fs::exists(folder + "/queries.sql"))
+            throw failure(exit_status::usage, "the folder \"" + folder + "\" holds something else than evidence", {},
+                          "--out names a folder that is empty, new, or holds the evidence of an earlier drill.");
+        for (const auto* own : {"logs", "broken", "evidence.json", "evidence.md", "rows.dump"})
+            fs::remove_all(folder + "/" + own);
+        fs::create_directories(folder + "/logs");
+    } catch (const fs::filesystem_error& error) {
+        throw failure(exit_status::usage, "could not make the folder \"" + folder + "\"", error.code().message(),
+                      "--out names a folder that this account can write to.");
+    }
+    write_file(folder + "/queries.sql", queries());
 }
 
-// The logins' passwords are in what this connection says.
-constexpr const char* unlogged = "-c log_statement=none -c log_min_duration_statement=-1";
+// The server of the live database, through a connection that is not to it: it is copied whole only while nobody is in
+// it.
+struct server {
+    db::connection control;
+    std::string live;
+};
 
-class rehearsal {
+server reach(command_context& context) {
+    db::connection live(context.options.conninfo, "sor drill");
+    if (!db::login_check(live).superuser)
+        throw failure(exit_status::refused, "the drills need a superuser",
+                      "They copy the database, make logins for their parts and read the server's log.",
+                      "--dbname names the demo's database and a superuser; live rows are not touched.");
+    return {db::connection(live, {{"dbname", "postgres"}}), live.database()};
+}
+
+class rounds {
 public:
-    rehearsal(const options_of_drill& options, command_context& context, const parameters& live)
-        : options_(options), context_(context), live_(live),
-          control_(conninfo_of(live, {{"dbname", "postgres"}, {"options", unlogged}}), "sor drill"), who_(control_),
-          source_(value("dbname")), base_(control_, live, source_, who_.name("base")) {}
+    rounds(const options_of_drill& options, command_context& context)
+        : options_(options), context_(context), server_(reach(context)), who_((drop_remains(), server_.control)),
+          base_(server_.control, server_.live, who_.name("base")) {}
 
-    // One round on a fresh copy, under what `sabotage` takes away; the drill `only`, or all.
+    // One round on a fresh copy and into a folder that is prepared, under what `sabotage` takes away; the drill `only`,
+    // or all.
     round run(const sabotage_text* sabotage, const std::string& folder, std::optional<int> only = std::nullopt) {
-        prepare(folder);
-        const scratch copy(control_, live_, base_.name(), who_.name(std::to_string(++copies_)));
-        stage on(control_, live_, who_, copy.name(), folder);
+        const scratch copy(server_.control, base_.name(), who_.name(std::to_string(++copies_)));
+        stage on(server_.control, who_, copy.name(), folder);
         if (sabotage)
             for (const auto* statement : sabotage->statements)
                 on.admin().query(statement, {});
@@ -115,24 +144,31 @@ public:
         return result;
     }
 
-    const std::string& source() const { return source_; }
+    const std::string& live() const { return server_.live; }
+
+    // The decision becomes an event of the live database's own history, and nothing else there changes.
+    void record(const std::string& json) {
+        db::connection connection(server_.control, {{"dbname", live()}, {"options", ""}});
+        connection.query("select sor.record_drill($1::jsonb)",
+                         {"{\"database\": " + json_quote(live()) + ", \"bundle\": " + json + "}"});
+    }
 
 private:
-    std::string value(const char* key) const {
-        for (const auto& [name, present] : live_)
-            if (name == key)
-                return present;
-        return {};
+    void drop_remains() {
+        std::string names;
+        for (const auto& name : drop_left_behind(server_.control))
+            names += (names.empty() ? "" : ", ") + name;
+        if (!names.empty())
+            context_.log.warning("dropped what a killed drill had left behind: " + names);
     }
 
     // Without what only the logins of the drill hold: the dump can be restored where they are not.
     void keep_rows(stage& on, const std::string& folder) {
         who_.leave(on.admin());
         on.close_admin();
-        const auto outcome =
-            run_programs({{{"pg_dump", "--format=custom", "--file=" + folder + "/rows.dump",
-                            "--dbname=" + conninfo_of(live_, {{"dbname", on.database()}, {"password", ""}})},
-                           {{"PGPASSWORD", value("password")}}}});
+        const auto outcome = run_programs(
+            {{{"pg_dump", "--format=custom", "--file=" + folder + "/rows.dump", "--dbname=" + on.database()},
+              db::environment_of(server_.control.parameters())}});
         if (!outcome.succeeded)
             throw failure(exit_status::unavailable, "the rows of the drills could not be kept", outcome.errors,
                           "pg_dump of the server's version must be in PATH.");
@@ -140,23 +176,36 @@ private:
 
     const options_of_drill& options_;
     command_context& context_;
-    const parameters& live_;
-    db::connection control_;
+    server server_;
     logins who_;
-    std::string source_;
     scratch base_;
     int copies_ = 0;
 };
 
 // ------------------------------------------------------------------------------------------------------- the evidence
 
-constexpr const char* properties =
-    "Durable: run_journal_resume_drill, outbox_relay_retry_test; addressable: run_journal_resume_drill, "
-    "forensics_drill; "
-    "governed: rls_identity_flip_test, mcp_boundary_test, migration_review; replayable: append_only_event_test, "
-    "idempotency_retry_test; inspectable: forensics_drill; policy-bound: concurrency_claim_test, "
-    "outbox_relay_retry_test, "
-    "append_only_event_test.";
+// The six properties of a system of record, and the numbers of the drills that show each.
+struct property {
+    const char* name;
+    std::string_view shown_by;
+};
+constexpr property properties[] = {{"durable", "125"},   {"addressable", "29"}, {"governed", "178"},
+                                   {"replayable", "36"}, {"inspectable", "69"}, {"policy-bound", "34568"}};
+
+std::string properties_shown(const round& all) {
+    std::string text;
+    for (const auto& property : properties) {
+        std::string showing, failing;
+        for (const char number : property.shown_by) {
+            const auto i = static_cast<std::size_t>(number - '1');
+            auto& names = all.findings[i]->ok ? showing : failing;
+            names += (names.empty() ? "" : ", ") + std::string(drills[i].key);
+        }
+        text += (text.empty() ? "" : "; ") + std::string(property.name) +
+                (failing.empty() ? " (" + showing : " is not shown (" + failing + " failed") + ")";
+    }
+    return "The six properties and the drills that show them: " + text + ".";
+}
 
 struct broken_drill {
     const sabotage_text* sabotage;
@@ -176,24 +225,27 @@ std::string failure_of(int index, const finding& found, const sabotage_text* sab
 
 // One paragraph, on one line.
 std::string decision(const round& all, const sabotage_text* sabotage, const std::optional<broken_drill>& broken,
-                     const std::string& source) {
+                     const std::string& live) {
     if (!all.all_ok()) {
+        int failed = 0;
         std::string reasons;
         for (int i = 0; i < drill_count; ++i)
-            if (const auto& found = *all.findings[static_cast<std::size_t>(i)]; !found.ok)
+            if (const auto& found = *all.findings[static_cast<std::size_t>(i)]; !found.ok) {
+                ++failed;
                 reasons += " " + failure_of(i, found, sabotage) + ".";
-        return "BLOCKED." + reasons;
+            }
+        return "BLOCKED." + reasons + " The other " + std::to_string(drill_count - failed) + " of " +
+               std::to_string(drill_count) + " drills passed. " + properties_shown(all);
     }
     if (!broken || broken->found.ok)
         return "BLOCKED. All nine drills passed, and none was seen to fail" +
                (broken ? std::string(": repeated without its discipline (") + broken->sabotage->removes + "), " +
                              drills[static_cast<std::size_t>(broken->sabotage->drill)].key + " passed as well."
                        : std::string("."));
-    return "PERMITTED. All nine drills passed on a scratch copy of database " + source +
-           ", and each figure can be recomputed from the rows that are kept. That they can fail was shown by a "
-           "deliberate break: repeated on a "
-           "fresh copy, " +
-           failure_of(broken->sabotage->drill, broken->found, broken->sabotage) + ". The six properties: " + properties;
+    return "PERMITTED. All nine drills passed on a copy of database " + live +
+           "; each figure can be recomputed from the rows that are kept. That a drill can say no was shown by breaking "
+           "one on purpose, on a copy of its own: " +
+           failure_of(broken->sabotage->drill, broken->found, broken->sabotage) + ". " + properties_shown(all);
 }
 
 std::string bundle(const round& all, const std::string& release) {
@@ -204,17 +256,6 @@ std::string bundle(const round& all, const std::string& release) {
                 json_quote(found.ok ? "pass" : found.reason) + ",\n";
     }
     return json + "  \"release_decision\": " + json_quote(release) + "\n}\n";
-}
-
-std::string queries() {
-    std::string text =
-        "-- Recomputes every figure of the evidence; read-only. In a database of a server that has sor:\n"
-        "--   createdb drill && pg_restore --dbname=drill rows.dump && psql -d drill -f queries.sql\n"
-        "set default_transaction_read_only = on;\n";
-    for (int i = 0; i < drill_count; ++i)
-        text += "\n-- " + std::to_string(i + 1) + ". " + drills[static_cast<std::size_t>(i)].key +
-                drills[static_cast<std::size_t>(i)].verdict + ";\n";
-    return text;
 }
 
 std::string lines_of(const round& all) {
@@ -230,7 +271,6 @@ void write_evidence(const std::string& out, const round& all, const std::string&
                     const std::optional<broken_drill>& broken) {
     const auto json = bundle(all, release);
     write_file(out + "/evidence.json", json);
-    write_file(out + "/queries.sql", queries());
     std::string text = "```json\n" + json + "```\n\n" + release + "\n\n## Evidence\n" + lines_of(all);
     if (broken)
         text += "\n## The drill that was broken on purpose\n" + std::to_string(broken->sabotage->drill + 1) + ". " +
@@ -242,13 +282,6 @@ void write_evidence(const std::string& out, const round& all, const std::string&
     write_file(out + "/evidence.md", text);
 }
 
-// The decision becomes an event of the live database's own history, and nothing else there changes.
-void record(const parameters& live, const std::string& json, const std::string& source) {
-    db::connection connection(conninfo_of(live, {}), "sor drill");
-    connection.query("select sor.record_drill($1::jsonb)",
-                     {"{\"database\": " + json_quote(source) + ", \"bundle\": " + json + "}"});
-}
-
 const sabotage_text* find_sabotage(const std::string& name) {
     for (const auto& one : sabotages)
         if (name == one.name)
@@ -256,13 +289,14 @@ const sabotage_text* find_sabotage(const std::string& name) {
     return nullptr;
 }
 
-exit_status sabotage_all(const options_of_drill& options, rehearsal& on) {
+exit_status sabotage_all(const options_of_drill& options, rounds& on) {
     bool as_expected = true;
     std::array<bool, drill_count> failed{};
     for (const auto& sabotage : sabotages) {
         const auto folder = options.out + "/" + sabotage.name;
+        prepare(folder);
         const auto all = on.run(&sabotage, folder);
-        write_evidence(folder, all, decision(all, &sabotage, std::nullopt, on.source()), std::nullopt);
+        write_evidence(folder, all, decision(all, &sabotage, std::nullopt, on.live()), std::nullopt);
         bool right = true;
         std::string no;
         for (int i = 0; i < drill_count; ++i) {
@@ -286,15 +320,6 @@ exit_status sabotage_all(const options_of_drill& options, rehearsal& on) {
     return as_expected ? exit_status::done : exit_status::check_failed;
 }
 
-// Of a connection that is closed again: a database is copied whole only while nobody is in it.
-parameters parameters_of_live(command_context& context) {
-    const db::connection connection(context.options.conninfo, "sor drill");
-    auto all = connection.parameters();
-    std::erase_if(all, [](const auto& parameter) { return parameter.first == "dbname"; });
-    all.emplace_back("dbname", connection.database());
-    return all;
-}
-
 exit_status drill_command(const options_of_drill& options, command_context& context) {
     const auto* sabotage =
         options.sabotage.empty() || options.sabotage == "all" ? nullptr : find_sabotage(options.sabotage);
@@ -305,31 +330,25 @@ exit_status drill_command(const options_of_drill& options, command_context& cont
         throw failure(exit_status::usage, "unknown sabotage \"" + options.sabotage + "\"", {},
                       "Known:" + known + ", or all.");
     }
-    const auto live = parameters_of_live(context);
-    if (db::connection connection(conninfo_of(live, {}), "sor drill"); !db::login_check(connection).superuser)
-        throw failure(exit_status::refused, "the drills need a superuser",
-                      "They copy the database, make logins for their parts and read the server's log.",
-                      "--dbname names the demo's database and a superuser; live rows are not touched.");
-    std::error_code error;
-    std::filesystem::create_directories(options.out, error);
-    if (error)
-        throw failure(exit_status::usage, "could not make the folder \"" + options.out + "\"", error.message());
     options_of_drill absolute = options;
     absolute.out = std::filesystem::absolute(options.out).string();
-    rehearsal on(absolute, context, live);
+    if (options.sabotage != "all")
+        prepare(absolute.out);
+    rounds on(absolute, context);
     if (options.sabotage == "all")
         return sabotage_all(absolute, on);
     const auto all = on.run(sabotage, absolute.out);
     std::optional<broken_drill> broken;
     if (all.all_ok()) {
         const auto* how = find_sabotage("idempotency-key");
+        prepare(absolute.out + "/broken");
         const auto again = on.run(how, absolute.out + "/broken", how->drill);
         broken = broken_drill{how, *again.findings[static_cast<std::size_t>(how->drill)]};
     }
-    const auto release = decision(all, sabotage, broken, on.source());
+    const auto release = decision(all, sabotage, broken, on.live());
     write_evidence(absolute.out, all, release, broken);
     if (!sabotage) // a sabotaged copy says nothing about the release
-        record(live, bundle(all, release), on.source());
+        on.record(bundle(all, release));
     std::printf("%s\n%s\n", lines_of(all).c_str(), release.c_str());
     return release.starts_with("PERMITTED") ? exit_status::done : exit_status::check_failed;
 }

@@ -184,6 +184,12 @@ my $slow = files("$home/slow", '99990102000000_slow.up.sql' => "SELECT pg_sleep(
 my $run = $world->start_sor(migrate_arguments(undef, 'rehearse', '--dir', $slow, '99990102000000'));
 poll_until('the upgrade runs on the branch', sub { $world->sql("SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'sor_rehearsal%' AND query LIKE '%apply_migration%'") });
 ends(migrate(undef, 'status', '--dir', $slow), 0, 'a rehearsal in progress is not left behind', err => qr/^$/);
+$world->node->safe_psql('postgres', 'CREATE DATABASE sor_rehearsal_0001_elsewhere');
+my $elsewhere = $world->node->background_psql('postgres');
+$elsewhere->query(q{SELECT pg_advisory_lock(hashtextextended('sor_rehearsal_0001_elsewhere', 0))});
+ends(migrate(undef, 'status', '--dir', $slow), 0, 'nor is that of another database', err => qr/^$/);
+$elsewhere->quit;
+$world->node->safe_psql('postgres', 'DROP DATABASE sor_rehearsal_0001_elsewhere');
 kill 'TERM', $world->pid($run) or die;
 ends($world->finish($run), 75, 'SIGTERM ends a rehearsal', err => qr/stopped by a signal/);
 is(branches(), 0, 'its branch is dropped');

@@ -510,7 +510,7 @@ std::vector<table_size> table_sizes(connection& connection) {
     return tables;
 }
 
-// The lock is an advisory one of the live database, on the name.
+// The lock is an advisory one on the name, which is one for all databases of the server.
 void create_branch(connection& connection, const std::string& branch) {
     connection.query("select pg_advisory_lock(hashtextextended($1::text, 0))", {branch});
     const auto statement =
@@ -549,7 +549,6 @@ std::vector<std::string> branches_left_behind(connection& connection) {
         connection.query("select datname from pg_database where datname like 'sor\\_rehearsal\\_%' and not exists "
                          "(select from pg_locks l, hashtextextended(datname, 0) h (hash) where l.locktype = 'advisory' "
                          "and l.objsubid = 1 "
-                         " and l.database = (select oid from pg_database where datname = current_database()) "
                          " and (l.classid::bigint << 32 | l.objid::bigint) = hash) order by datname",
                          {});
     std::vector<std::string> names;

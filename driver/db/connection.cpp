@@ -99,8 +99,17 @@ connection::connection(const std::string& conninfo, const std::string& applicati
     open(keys, values);
 }
 
-connection::connection(const connection& like, const std::vector<std::pair<std::string, std::string>>& different)
-    : connection_(nullptr, &PQfinish) {
+parameter_list with(parameter_list parameters, const std::string& key, const std::string& value, bool add) {
+    for (auto& [name, present] : parameters)
+        if (name == key) {
+            present = add ? present + " " + value : value;
+            return parameters;
+        }
+    parameters.emplace_back(key, value);
+    return parameters;
+}
+
+connection::connection(const connection& like, const parameter_list& different) : connection_(nullptr, &PQfinish) {
     const auto made_with = like.parameters();
     std::vector<const char*> keys, values;
     for (const auto* parameters : {&made_with, &different}) // later entries win
@@ -139,8 +148,7 @@ void connection::on_warning(warning_handler handler) {
         on_warning_.get());
 }
 
-std::vector<std::pair<std::string, std::string>>
-environment_of(const std::vector<std::pair<std::string, std::string>>& parameters) {
+std::vector<std::pair<std::string, std::string>> environment_of(const parameter_list& parameters) {
     const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> known(PQconndefaults(), &PQconninfoFree);
     std::vector<std::pair<std::string, std::string>> variables;
     for (const auto& [key, value] : parameters)
@@ -150,10 +158,10 @@ environment_of(const std::vector<std::pair<std::string, std::string>>& parameter
     return variables;
 }
 
-std::vector<std::pair<std::string, std::string>> connection::parameters() const {
+parameter_list connection::parameters() const {
     const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> options(PQconninfo(connection_.get()),
                                                                                &PQconninfoFree);
-    std::vector<std::pair<std::string, std::string>> set;
+    parameter_list set;
     for (const auto* option = options.get(); option && option->keyword; ++option)
         if (option->val && *option->val)
             if (const std::string_view key = option->keyword;
@@ -163,6 +171,15 @@ std::vector<std::pair<std::string, std::string>> connection::parameters() const 
     if (const char* password = PQpass(connection_.get()); password && *password)
         set.emplace_back("password", password);
     return set;
+}
+
+std::string connection::verifier(const std::string& login, const std::string& password) const {
+    const std::unique_ptr<char, decltype(&PQfreemem)> made(
+        PQencryptPasswordConn(connection_.get(), password.c_str(), login.c_str(), "scram-sha-256"), &PQfreemem);
+    if (!made)
+        throw failure(exit_status::unavailable, "could not make a password for the login \"" + login + "\"",
+                      trimmed(PQerrorMessage(connection_.get())));
+    return made.get();
 }
 
 query_result connection::query(const char* sql, const sql_parameters& parameters, std::source_location where) {

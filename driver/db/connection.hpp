@@ -8,6 +8,7 @@
 #include <source_location>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 #include <libpq-fe.h>
 #include "failure.hpp"
@@ -58,6 +59,11 @@ private:
     std::unique_ptr<PGresult, decltype(&PQclear)> result_;
 };
 
+// Parameters of libpq: key and value.
+using parameter_list = std::vector<std::pair<std::string, std::string>>;
+// The list with this value, which takes the place of the one that is there, or with `add` goes on after it.
+parameter_list with(parameter_list parameters, const std::string& key, const std::string& value, bool add = false);
+
 // A connection that keeps no state in the session, so it works through a transaction pooler: no prepared statements,
 // no SET, every statement its own transaction.
 class connection {
@@ -66,7 +72,7 @@ public:
     // `database`, where given, counts more.
     connection(const std::string& conninfo, const std::string& application_name, const std::string& database = {});
     // The same server and login as `like`, but for these parameters of libpq.
-    connection(const connection& like, const std::vector<std::pair<std::string, std::string>>& different);
+    connection(const connection& like, const parameter_list& different);
 
     // Runs one statement and waits for its result. Throws Error.
     query_result query(const char* sql, const sql_parameters& parameters,
@@ -87,8 +93,11 @@ public:
     void on_warning(warning_handler handler);
 
     // What this connection was made with, password included but for the service file, and the database it is in.
-    std::vector<std::pair<std::string, std::string>> parameters() const;
+    parameter_list parameters() const;
     std::string database() const { return PQdb(connection_.get()); }
+
+    // The password as the server keeps it (SCRAM-SHA-256), for statements that its log or statistics may show.
+    std::string verifier(const std::string& login, const std::string& password) const;
 
     // False once the connection broke; it stays broken.
     bool alive() const { return PQstatus(connection_.get()) == CONNECTION_OK; }
@@ -110,7 +119,6 @@ private:
 };
 
 // The PG* variables that say the same as these parameters: for programs that we start.
-std::vector<std::pair<std::string, std::string>>
-environment_of(const std::vector<std::pair<std::string, std::string>>& parameters);
+std::vector<std::pair<std::string, std::string>> environment_of(const parameter_list& parameters);
 
 } // namespace sor::db

@@ -1,5 +1,7 @@
 #include "drill/drills.hpp"
 #include <csignal>
+#include <filesystem>
+#include <tuple>
 #include <unistd.h>
 #include "db/calls.hpp"
 #include "text.hpp"
@@ -15,13 +17,21 @@ std::string text_or_null(const std::string& value) {
 }
 
 // A JSON object of texts and of what is JSON already (in `raw`).
-std::string object(const parameters& texts, const parameters& raw = {}) {
+std::string object(const db::parameter_list& texts, const db::parameter_list& raw = {}) {
     std::string result = "{";
     for (const auto& [key, value] : texts)
         result += (result.size() > 1 ? ", " : "") + json_quote(key) + ": " + text_or_null(value);
     for (const auto& [key, value] : raw)
         result += (result.size() > 1 ? ", " : "") + json_quote(key) + ": " + (value.empty() ? "null" : value);
     return result + "}";
+}
+
+// As one word of a shell's.
+std::string word(const std::string& text) {
+    std::string result = "'";
+    for (const char c : text)
+        result += c == '\'' ? "'\\''" : std::string(1, c);
+    return result + "'";
 }
 
 std::string purchase(const std::string& transaction, const std::string& merchant, const std::string& amount = "12.50") {
@@ -61,10 +71,8 @@ std::vector<std::string> work(const stage& on, const drill_options& options, con
             queue,
             "--worker",
             "drill",
-            "--on-behalf-of",
-            on.first().email,
-            "--tenant",
-            on.first().name,
+            "--on-behalf-of=" + on.first().email,
+            "--tenant=" + on.first().name,
             "--run-key",
             key,
             "--batch",
@@ -76,61 +84,61 @@ std::vector<std::string> work(const stage& on, const drill_options& options, con
             handler + options.handler};
 }
 
-// --------------------------------------------------------------------------------------------------- 1 migration
-// review
+// -------------------------------------------------------------------------------------------------- 1 migration review
 
-void migration_review(stage& on, const drill_options&, const std::string& without) {
-    const auto& key = drills[0].key;
-    const std::string version = "0001", up = "ALTER TABLE reconciler.expenses ADD COLUMN notes text;";
-    const db::sql_parameter down = without == "downgrade"
-                                       ? db::sql_parameter()
-                                       : db::sql_parameter("ALTER TABLE reconciler.expenses DROP COLUMN notes;");
-    std::string migration, before, applied, rolled_back, error, rollback = "00000", drop;
-    const auto branch = on.branch(on.database() + "_cap_migration_1");
-    {
-        auto proposer = on.session("proposer", branch.name()), approver = on.session("approver", branch.name()),
-             superuser = on.superuser(branch.name());
-        const auto look = [&] {
-            return object({{"fingerprint", superuser->query("select sor.schema_fingerprint()", {}).text(0, 0)}},
-                          {{"columns", superuser->query(sql::columns, {}).text(0, 0)}});
-        };
-        // The demo has made this change already: here it is taken back first, by the demo's own downgrade.
-        if (superuser->query("select from sor.migration_status() where version = $1 and state = 'applied'", {version})
-                .rows() > 0)
-            superuser->query("select * from sor.rollback_migration($1)", {version});
-        proposer->query("select sor.propose_migration($1, 'expenses have notes', $2, $3)", {version, up, down});
-        const auto review =
-            approver->query("select coalesce(jsonb_agg(r), '[]') from sor.review_migration($1, $2) r", {up, down});
-        migration =
-            object({{"version", version}, {"up", up}, {"down", down.value_or("")}}, {{"review", review.text(0, 0)}});
-        before = look();
-        try {
-            approver->query("select sor.approve_migration($1, $2::jsonb)",
-                            {version, object({{"branch", branch.name()},
-                                              {"backup", on.database()},
-                                              {"reason", "the downgrade drops the column that the upgrade adds"}})});
-            proposer->query("select * from sor.apply_migration($1)", {version});
-            applied = look();
-            rollback = sqlstate_of(*proposer, "select * from sor.rollback_migration($1)", {version});
-            if (rollback == "00000")
-                rolled_back = look();
-        } catch (const db::sql_error& refused) {
-            error = refused.sqlstate() + " " + refused.message();
-        }
-        drop = sqlstate_of(*proposer, sql::drop_expenses, {});
-    }
-    on.observe(key, "migration", migration);
-    on.observe(key, "before", before);
-    if (!applied.empty())
-        on.observe(key, "applied", applied);
-    if (!rolled_back.empty())
-        on.observe(key, "rolled_back", rolled_back);
-    on.observe(key, "outcome",
-               object({{"branch", branch.name()}, {"error", error}, {"rollback", rollback}, {"drop_table", drop}}));
+// The last line of what a program wrote as its review is the hash that an approval takes.
+std::string review_hash(const std::string& review) {
+    const auto end = review.find_last_not_of('\n');
+    const auto start = review.find_last_of(' ', end);
+    return end == std::string::npos || start == std::string::npos ? "" : review.substr(start + 1, end - start);
 }
 
-// ------------------------------------------------------------------------------------------------- 2 run journal
-// resume
+// As in production: proposed, rehearsed on a branch, read and approved by somebody else, applied; and rolled back.
+void migration_review(stage& on, const drill_options&, const std::string& without) {
+    const auto& key = drills[0].key;
+    on.admin().query(sql::no_notes, {});
+    const auto version = on.admin().query(sql::next_version, {}).text(0, 0);
+    const auto directory = on.file("migrations"), stem = directory + "/" + version + "_expenses_have_notes";
+    std::filesystem::create_directory(directory);
+    write_file(stem + ".up.sql",
+               "-- sor: touches reconciler.expenses\nALTER TABLE reconciler.expenses ADD COLUMN notes text;\n");
+    // an empty one says that there is no way back
+    write_file(stem + ".down.sql",
+               without == "downgrade" ? "" : "ALTER TABLE reconciler.expenses DROP COLUMN notes;\n");
+    std::string error;
+    const auto migrate = [&](const std::string& name, const char* as, std::vector<std::string> arguments) {
+        arguments.insert(arguments.begin(), "migrate");
+        arguments.insert(arguments.end(), {"--dir", directory});
+        const auto end = on.start("drill1." + name, as, std::move(arguments))->wait();
+        if (end.status != 0 && error.empty())
+            error = read_file(on.file("drill1." + name + ".err"));
+        return end.status == 0;
+    };
+    const auto look = [&](const char* name) {
+        on.observe(key, name,
+                   object({{"fingerprint", db::schema_fingerprint(on.admin())}},
+                          {{"objects", on.admin().query(sql::objects, {}).text(0, 0)}}));
+    };
+    look("before");
+    migrate("proposed", "proposer", {"review", version, "--propose"});
+    migrate("rehearsed", superuser, {"rehearse", version, "--allow-privileged-login"});
+    migrate("reviewed", "approver", {"review", version, "--verbose"});
+    migrate("approved", "approver",
+            {"approve", version, "--review", review_hash(read_file(on.file("drill1.reviewed.out")))});
+    if (migrate("applied", "proposer", {"apply", version}))
+        look("applied");
+    if (migrate("rolled_back", "proposer", {"rollback", version}))
+        look("rolled_back");
+    std::string drop;
+    {
+        const auto owner = on.session("proposer");
+        const db::transaction undone(*owner);
+        drop = sqlstate_of(*owner, sql::drop_expenses, {});
+    }
+    on.observe(key, "outcome", object({{"version", version}, {"error", error}, {"drop_table", drop}}));
+}
+
+// ------------------------------------------------------------------------------------------------ 2 run journal resume
 
 void run_journal_resume(stage& on, const drill_options& options, const std::string&) {
     const auto& key = drills[1].key;
@@ -138,8 +146,9 @@ void run_journal_resume(stage& on, const drill_options& options, const std::stri
     // The handler stops at its fifth item, which is in the third turn, until it is let go.
     const auto asked = on.file("drill2.asked"), hold = on.file("drill2.hold");
     write_file(hold, "");
-    const auto slow = "n=0; while IFS= read -r line; do n=$((n+1)); if [ $n -eq 5 ] && [ -e " + hold + " ]; then : > " +
-                      asked + "; while [ -e " + hold + " ]; do sleep 0.02; done; fi; printf '%s\\n' \"$line\"; done | ";
+    const auto slow = "n=0; while IFS= read -r line; do n=$((n+1)); if [ $n -eq 5 ] && [ -e " + word(hold) +
+                      " ]; then : > " + word(asked) + "; while [ -e " + word(hold) +
+                      " ]; do sleep 0.02; done; fi; printf '%s\\n' \"$line\"; done | ";
     const auto arguments = work(on, options, "drill-2", slow);
     auto worker = on.start("drill2.killed", "worker", arguments);
     std::string crash, run;
@@ -287,7 +296,6 @@ void outbox_relay_retry(stage& on, const drill_options& options, const std::stri
     const auto relay = [&](const std::string& name) {
         return on.start(name, "relay", {"relay", "--settings", settings, "--verbose"})->wait();
     };
-    relay("drill5.what_waits");
 
     const auto transaction = uuid_v4(), undone = uuid_v4();
     const auto subject = "drill 5: " + transaction;
@@ -296,7 +304,9 @@ void outbox_relay_retry(stage& on, const drill_options& options, const std::stri
         return as
             .query("select message_id from sor.enqueue($1::uuid, 'mail', 'expense.recorded', $2, $3::jsonb, $4)",
                    {of.id, about,
-                    object({{"to", of.email}, {"subject", "drill 5: " + about}, {"text", "An expense was recorded."}}),
+                    object({{"to", "member@expenses.example"},
+                            {"subject", "drill 5: " + about},
+                            {"text", "An expense was recorded."}}),
                     "expense.recorded/" + about})
             .text(0, 0);
     };
@@ -326,7 +336,7 @@ void outbox_relay_retry(stage& on, const drill_options& options, const std::stri
         "select to_jsonb(m) from sor.find_messages($1::uuid, null, 1000) m where message_id = $2::uuid",
         {of.id, message});
     on.observe(key, "failed_once", found.rows() == 0 ? "null" : found.text(0, 0));
-    on.admin().query(sql::due_now, {message}); // its backoff is 30 s and more
+    on.admin().query(sql::due_now, {message}); // its backoff is a quarter to half a minute
     const auto sent = relay("drill5.sends"), idle = relay("drill5.has_nothing");
     sink.signal(SIGTERM);
     sink.wait();
@@ -347,14 +357,16 @@ void append_only_event(stage& on, const drill_options&, const std::string&) {
         throw failure(exit_status::refused, "the demo has no run that succeeded");
     const auto run = found.text(0, 0);
     on.observe(key, "input", object({{"tenant_id", of.id}, {"run_id", run}}));
-    std::string as_superuser, as_worker;
-    {
-        const db::transaction undone(on.admin());
-        as_superuser = sqlstate_of(on.admin(), sql::change_event, {of.id, run});
-    }
+    std::string refusals;
     auto worker = on.session("worker");
-    as_worker = sqlstate_of(*worker, sql::change_event, {of.id, run});
-    on.observe(key, "refusals", object({{"superuser", as_superuser}, {"worker", as_worker}}));
+    for (const auto& [name, as, statement] : {std::tuple{"superuser", &on.admin(), sql::change_event},
+                                              {"superuser_delete", &on.admin(), sql::delete_event},
+                                              {"worker", worker.get(), sql::change_event}}) {
+        const db::transaction undone(*as);
+        refusals += (refusals.empty() ? "{" : ", ") + json_quote(name) + ": " +
+                    json_quote(sqlstate_of(*as, statement, {of.id, run}));
+    }
+    on.observe(key, "refusals", refusals + "}");
     auto auditor = on.session("auditor");
     on.observe(
         key, "replay",
@@ -383,17 +395,20 @@ void rls_identity_flip(stage& on, const drill_options&, const std::string&) {
             db::set_context(*auditor, of->id);
         on.observe(key, name, auditor->query(sql::visible, {of ? of->id : a.id}).text(0, 0));
     }
+    // a member of the owner, whom row security that is not forced does not bind
+    on.observe(key, "owner", on.session("proposer")->query(sql::visible, {a.id}).text(0, 0));
 }
 
 // ------------------------------------------------------------------------------------------------------ 8 the boundary
 
-void mcp_boundary(stage& on, const drill_options& options, const std::string&) {
+void mcp_boundary(stage& on, const drill_options& options, const std::string& without) {
     const auto& key = drills[7].key;
     const auto& of = on.first();
     // The Worker's code is what the handler runs; `sor work` itself is given what must not reach it.
     add_items(on, of, "drill 8", 1);
     const auto environment = on.file("drill8.environment");
-    on.start("drill8.work", "worker", work(on, options, "drill-8", "env > " + environment + "; exec "), {},
+    const std::string leak = without == "credentials" ? "export STORE=postgresql://worker@127.0.0.1/reconciler; " : "";
+    on.start("drill8.work", "worker", work(on, options, "drill-8", leak + "env > " + word(environment) + "; exec "), {},
              {"DATABASE_URL=postgresql://nobody@127.0.0.1/none", "SOR_SECRET=1"})
         ->wait();
 
@@ -404,7 +419,7 @@ void mcp_boundary(stage& on, const drill_options& options, const std::string&) {
         throw failure(exit_status::usage, "the server's log is not where the server could say", {},
                       "--server-log PATH names the file, as the server's account sees it.");
     const auto position = on.admin().query(sql::log_position, {path}).text(0, 0);
-    const auto marker = "drill-8-" + uuid_v4();
+    const auto marker = "drill-8-" + uuid_v4(), end = "drill-8-end-" + uuid_v4();
     const std::string meta = "\"_meta\": {\"io.modelcontextprotocol/protocolVersion\": \"2026-07-28\", "
                              "\"io.modelcontextprotocol/clientCapabilities\": {}}";
     const auto request = [&](const char* id, const char* method, const std::string& parameters) {
@@ -420,17 +435,20 @@ void mcp_boundary(stage& on, const drill_options& options, const std::string&) {
                            "\"name\": \"drop_table\", \"arguments\": " +
                                object({{"request_id", uuid_v4()}, {"table", "expenses"}}) + ", "));
     on.start("drill8.answers", "worker",
-             {"mcp", "--tenant", of.name, "--worker", "drill-client", "--on-behalf-of", of.email},
+             {"mcp", "--tenant=" + of.name, "--worker", "drill-client", "--on-behalf-of=" + of.email},
              on.file("drill8.requests"))
         ->wait();
+    on.admin().query(sql::say, {end}); // what was to be logged before it, is there when it is
     std::string log;
-    wait_until("the server's log is written", [&] {
+    wait_until("the server's log, which --server-log names, shows a statement of this drill", [&] {
         log = on.admin().query(sql::log_since, {path, position}).text(0, 0);
-        return !log.empty();
+        return log.find(end) != std::string::npos;
     });
     write_file(on.file("drill8.server"), log);
+    const auto seen = on.without_password(read_file(environment));
+    write_file(environment, seen);
     on.observe(key, "input", object({{"marker", marker}, {"log", path}}));
-    on.keep_log(key, "environment", read_file(environment));
+    on.keep_log(key, "environment", seen);
     on.keep_log(key, "answers", read_file(on.file("drill8.answers.out")));
     on.keep_log(key, "server", log);
 }

@@ -23,13 +23,6 @@ std::string hex(int characters) {
     return result;
 }
 
-std::string quoted(const std::string& value, char with) {
-    std::string result(1, with);
-    for (const char c : value)
-        result += (c == '\'' || c == '\\') ? std::string{'\\', c} : std::string(1, c);
-    return result + with;
-}
-
 std::string own_path() {
     std::string path(4096, '\0');
     const auto size = readlink("/proc/self/exe", path.data(), path.size());
@@ -39,12 +32,7 @@ std::string own_path() {
     return path;
 }
 
-std::string value_of(const parameters& all, const std::string& key) {
-    for (const auto& [name, value] : all)
-        if (name == key)
-            return value;
-    return {};
-}
+constexpr const char* guard_off = "-c sor.drop_guard=off";
 
 // The role of each part; grants of tenants come with the stage.
 constexpr std::pair<const char*, const char*> role_of[] = {
@@ -52,24 +40,6 @@ constexpr std::pair<const char*, const char*> role_of[] = {
     {"auditor", "sor_auditor"}, {"proposer", "sor_operator"}, {"approver", "sor_operator"}};
 
 } // namespace
-
-std::string conninfo_of(parameters all, const parameters& different) {
-    for (const auto& [key, value] : different) {
-        bool there = false;
-        for (auto& [name, present] : all)
-            if (name == key) {
-                present = value;
-                there = true;
-            }
-        if (!there)
-            all.emplace_back(key, value);
-    }
-    std::string result;
-    for (const auto& [name, value] : all)
-        if (!value.empty())
-            result += name + "=" + quoted(value, '\'') + " ";
-    return result;
-}
 
 void wait_until(const std::string& what, const std::function<bool()>& reached) {
     const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
@@ -109,10 +79,11 @@ std::string sqlstate_of(db::connection& connection, const char* sql, const db::s
 // ------------------------------------------------------------------------------------------------------------- logins
 
 logins::logins(db::connection& control) : control_(control), prefix_("sor_drill_" + hex(8) + "_"), password_(hex(32)) {
+    control_.query(sql::hold, {prefix_});
     const auto expires = control_.query("select now() + interval '1 hour'", {}).text(0, 0);
     for (const auto& [part, role] : role_of)
-        control_.query(("create role " + name(part) + " login password '" + password_ + "' valid until '" + expires +
-                        "' in role " + role)
+        control_.query(("create role " + name(part) + " login password '" + control_.verifier(name(part), password_) +
+                        "' valid until '" + expires + "' in role " + role)
                            .c_str(),
                        {});
 }
@@ -130,9 +101,19 @@ logins::~logins() {
         }
 }
 
+std::vector<std::string> drop_left_behind(db::connection& control) {
+    const auto found = control.query(sql::left_behind, {});
+    std::vector<std::string> names;
+    for (int i = 0; i < found.rows(); ++i) {
+        control.query(found.text(i, 1).c_str(), {});
+        names.push_back(found.text(i, 0));
+    }
+    return names;
+}
+
 // ------------------------------------------------------------------------------------------------------------ scratch
 
-scratch::scratch(db::connection& control, const parameters& server, const std::string& source, std::string name)
+scratch::scratch(db::connection& control, const std::string& source, std::string name)
     : control_(control), name_(std::move(name)) {
     const auto create =
         control_.query("select format('create database %I template %I', $1::text, $2::text)", {name_, source})
@@ -144,15 +125,11 @@ scratch::scratch(db::connection& control, const parameters& server, const std::s
             throw;
         // somebody is connected to it
         control_.query(("create database " + name_ + " template template0").c_str(), {});
-        const std::vector<std::pair<std::string, std::string>> secret{{"PGPASSWORD", value_of(server, "password")}};
-        const auto outcome = run_programs(
-            {{{"pg_dump", "--format=custom", "--compress=0",
-               "--dbname=" + conninfo_of(server, {{"dbname", source}, {"password", ""}})},
-              secret},
-             {{"pg_restore", "--exit-on-error",
-               "--dbname=" +
-                   conninfo_of(server, {{"dbname", name_}, {"password", ""}, {"options", "-c sor.drop_guard=off"}})},
-              secret}});
+        const auto from = db::with(db::with(control_.parameters(), "dbname", source), "options", "");
+        const auto to = db::with(from, "options", guard_off);
+        const auto outcome =
+            run_programs({{{"pg_dump", "--format=custom", "--compress=0"}, db::environment_of(from)},
+                          {{"pg_restore", "--exit-on-error", "--dbname=" + name_}, db::environment_of(to)}});
         if (!outcome.succeeded) {
             control_.query(("drop database if exists " + name_ + " with (force)").c_str(), {});
             throw failure(exit_status::unavailable, "the scratch database could not be made by pg_dump and pg_restore",
@@ -192,7 +169,8 @@ program::program(const std::vector<std::string>& arguments, const std::vector<st
 program::~program() {
     if (pid_ > 0) {
         signal(SIGKILL, true);
-        wait();
+        while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+        }
     }
 }
 
@@ -218,11 +196,12 @@ program_end program::wait() {
 
 // -------------------------------------------------------------------------------------------------------------- stage
 
-stage::stage(db::connection& control, const parameters& server, const logins& who, const std::string& database,
-             std::string folder)
-    : control_(control), server_(server), who_(who), database_(database), folder_(std::move(folder)) {
+stage::stage(db::connection& control, const logins& who, const std::string& database, std::string folder)
+    : control_(control), who_(who), database_(database), folder_(std::move(folder)) {
     control_.query(("alter database " + database_ + " set log_statement = 'all'").c_str(), {});
     for (const auto* statement : sql::evidence_schema)
+        admin().query(statement, {});
+    for (const auto* statement : sql::nothing_waits)
         admin().query(statement, {});
     const auto found = admin().query(sql::tenants, {});
     if (found.rows() < 2)
@@ -243,21 +222,17 @@ stage::stage(db::connection& control, const parameters& server, const logins& wh
 
 db::connection& stage::admin() {
     if (!admin_)
-        admin_ = superuser(database_);
+        admin_ = std::make_unique<db::connection>(control_,
+                                                  db::parameter_list{{"dbname", database_}, {"options", guard_off}});
     return *admin_;
 }
 
-std::unique_ptr<db::connection> stage::superuser(const std::string& database) {
-    return std::make_unique<db::connection>(
-        conninfo_of(server_, {{"dbname", database}, {"options", "-c sor.drop_guard=off"}}), "sor drill");
-}
-
-std::unique_ptr<db::connection> stage::session(const std::string& part, const std::string& database) {
-    return std::make_unique<db::connection>(conninfo_of(server_, {{"dbname", database.empty() ? database_ : database},
-                                                                  {"user", who_.name(part)},
-                                                                  {"password", who_.password()},
-                                                                  {"options", "-c lock_timeout=2s"}}),
-                                            "sor drill " + part);
+std::unique_ptr<db::connection> stage::session(const std::string& part) {
+    return std::make_unique<db::connection>(control_, db::parameter_list{{"dbname", database_},
+                                                                         {"user", who_.name(part)},
+                                                                         {"password", who_.password()},
+                                                                         {"options", "-c lock_timeout=2s"},
+                                                                         {"application_name", "sor drill " + part}});
 }
 
 void stage::observe(const char* drill, const std::string& name, const std::string& json) {
@@ -276,22 +251,24 @@ std::vector<std::string> stage::environment() const {
     return result;
 }
 
+std::string stage::without_password(std::string text) const {
+    for (auto at = text.find(who_.password()); at != std::string::npos; at = text.find(who_.password()))
+        text.replace(at, who_.password().size(), "<password>");
+    return text;
+}
+
 std::unique_ptr<program> stage::start(const std::string& name, const std::string& part,
                                       std::vector<std::string> arguments, const std::string& in,
                                       const std::vector<std::string>& more) {
     arguments.insert(arguments.begin(), own_path());
-    arguments.push_back("--dbname");
-    arguments.push_back(
-        conninfo_of(server_, {{"dbname", database_}, {"user", who_.name(part)}, {"password", ""}, {"options", ""}}));
+    auto as = db::with(db::with(control_.parameters(), "dbname", database_), "options", "");
+    if (part != superuser)
+        as = db::with(db::with(as, "user", who_.name(part)), "password", who_.password());
     auto variables = environment();
-    variables.push_back("PGPASSWORD=" + who_.password());
+    for (const auto& [variable, value] : db::environment_of(as))
+        variables.push_back(variable + "=" + value);
     variables.insert(variables.end(), more.begin(), more.end());
     return std::make_unique<program>(arguments, variables, in, file(name + ".out"), file(name + ".err"));
-}
-
-scratch stage::branch(const std::string& name) {
-    close_admin();
-    return scratch(control_, server_, database_, name);
 }
 
 } // namespace sor::drill

@@ -12,15 +12,12 @@
 // keeps what they say.
 namespace sor::drill {
 
-using parameters = std::vector<std::pair<std::string, std::string>>;
-
-std::string conninfo_of(parameters all, const parameters& different);
-
 // Polls until it answers true. Throws failure (unavailable) when that takes longer than a minute, or a stop is
 // requested.
 void wait_until(const std::string& what, const std::function<bool()>& reached);
 
-// One login for each part, with a random password; gone with this object. They expire, should that never come.
+// One login for each part, with a random password; gone with this object. They expire, should that never come. Their
+// names and those of the scratch databases begin with a prefix that `control` holds until it ends.
 class logins {
 public:
     explicit logins(db::connection& control);
@@ -37,11 +34,14 @@ private:
     std::string prefix_, password_;
 };
 
+// Drops the databases and logins of drills that were killed, and names them.
+std::vector<std::string> drop_left_behind(db::connection& control);
+
 // A copy of a database that nobody else uses; dropped with this object.
 class scratch {
 public:
     // By CREATE DATABASE … TEMPLATE where nobody is connected to the source, else by pg_dump and pg_restore.
-    scratch(db::connection& control, const parameters& server, const std::string& source, std::string name);
+    scratch(db::connection& control, const std::string& source, std::string name);
     scratch(const scratch&) = delete;
     scratch& operator=(const scratch&) = delete;
     ~scratch();
@@ -79,15 +79,15 @@ private:
     program_end end_;
 };
 
+constexpr const char* superuser = "superuser"; // a part of `stage::start`
+
 class stage {
 public:
-    stage(db::connection& control, const parameters& server, const logins& who, const std::string& database,
-          std::string folder);
+    stage(db::connection& control, const logins& who, const std::string& database, std::string folder);
     // A superuser's session on the scratch database, with the drop guard off.
     db::connection& admin();
     void close_admin() { admin_.reset(); }
-    std::unique_ptr<db::connection> session(const std::string& part, const std::string& database = {});
-    std::unique_ptr<db::connection> superuser(const std::string& database);
+    std::unique_ptr<db::connection> session(const std::string& part);
     const std::string& database() const { return database_; }
     const tenant& first() const { return tenants_[0]; }
     const tenant& second() const { return tenants_[1]; }
@@ -96,18 +96,16 @@ public:
     void keep_log(const char* drill, const std::string& name, const std::string& text);
     std::string file(const std::string& name) const { return folder_ + "/logs/" + name; }
 
-    // Starts this same program as a login of the scratch database; its output goes to logs/NAME.out and .err.
+    // Starts this same program on the scratch database, as the login of that part or as `superuser`; its output goes to
+    // logs/NAME.out and .err.
     std::unique_ptr<program> start(const std::string& name, const std::string& part, std::vector<std::string> arguments,
                                    const std::string& in = {}, const std::vector<std::string>& environment = {});
     std::vector<std::string> environment() const;
-    // Makes the branch of the first drill. No session may be open on the scratch database.
-    scratch branch(const std::string& name);
-    db::connection& control() { return control_; }
-    const logins& who() const { return who_; }
+    // The text as it may be kept: the logins' password is "<password>" there.
+    std::string without_password(std::string text) const;
 
 private:
     db::connection& control_;
-    const parameters& server_;
     const logins& who_;
     std::string database_, folder_;
     std::vector<tenant> tenants_;

@@ -7,26 +7,35 @@ const std::array<drill_text, drill_count> drills{{
     {"migration_review", "a migration that is read, small and reversible, under the drop guard", R"(
 with o as (
     select drill.seen('migration_review', 'before') as b, drill.seen('migration_review', 'applied') as a,
-           drill.seen('migration_review', 'rolled_back') as r, drill.seen('migration_review', 'migration') as m,
-           drill.seen('migration_review', 'outcome') as x
+           drill.seen('migration_review', 'rolled_back') as r, drill.seen('migration_review', 'outcome') as x
 ), f as (
-    select *, (a -> 'columns') - array(select jsonb_object_keys(b -> 'columns')) as added,
-           (b -> 'columns') - array(select jsonb_object_keys(a -> 'columns')) as gone
-    from o
+    select o.*, m.*, h.report, h.branch,
+           array(select jsonb_object_keys(a -> 'objects') except select jsonb_object_keys(b -> 'objects')) as added,
+           array(select format('%s (%s)', t.object, case when n.object is null then 'gone' else 'changed' end)
+               from jsonb_each_text(b -> 'objects') t(object, definition) left join jsonb_each_text(a -> 'objects') n(object, definition) using (object)
+               where n.definition is distinct from t.definition
+               and (t.object, replace(n.definition, ', notes)', ')')) is distinct from ('table reconciler.expenses', t.definition)) as others
+    from o left join sor.migrations m on m.version = x ->> 'version'
+    left join lateral (select * from sor.rehearsals h where (h.version, h.checksum) = (m.version, m.checksum) order by h.rehearsed_at desc limit 1) h on true
 )
 select coalesce(reason, '') = '' as ok,
-       format('Migration %s adds %s, downgrade drops it cleanly, applied and rolled back on branch %s. DROP TABLE was refused with %s. No scope creep.',
-              m ->> 'version', (select string_agg(k, ', ') from jsonb_object_keys(added) k), x ->> 'branch', x ->> 'drop_table') as evidence,
+       format('Migration %s adds %s, downgrade drops it cleanly, applied and rolled back on branch %s. Approved by another login than its author''s, it was then applied and rolled back on the copy itself. '
+              'DROP TABLE was refused with %s. No scope creep.', version, array_to_string(added, ', '), branch, x ->> 'drop_table') as evidence,
        reason
 from f, lateral (select case
-    when m is null or b is null then 'the migration was not proposed and read'
-    when a is null then 'the upgrade was not applied: ' || coalesce(x ->> 'error', 'no row says why')
-    when m ->> 'down' is null then 'the migration has no downgrade; rolling it back raised ' || coalesce(x ->> 'rollback', 'nothing')
-    when r is null then 'the downgrade was not applied: ' || coalesce(x ->> 'rollback', 'no row says why')
-    when added <> '{"reconciler.expenses.notes": "text"}' or gone <> '{}' then
-        format('scope creep: it adds %s and takes away %s', added, gone)
-    when r -> 'columns' is distinct from b -> 'columns' or r ->> 'fingerprint' is distinct from b ->> 'fingerprint' then
-        'the downgrade does not restore the schema: the fingerprint differs'
+    when version is null then 'the migration was not proposed: ' || coalesce(x ->> 'error', 'no row says why')
+    when report is null then 'no rehearsal of these texts is recorded: ' || coalesce(x ->> 'error', 'no row says why')
+    when down is null then format('the migration has no downgrade: what is applied stays, the rehearsal on branch %s says', branch)
+    when report ->> 'succeeded' is distinct from 'true' or report #>> '{schema_reversible,answer}' is distinct from 'yes'
+            or report #>> '{data_reversible,answer}' is distinct from 'yes' then
+        format('the rehearsal on branch %s failed: %s', branch, coalesce(report #>> '{upgrade,error,message}', report #>> '{downgrade,error,message}',
+               (report #> '{schema_reversible,why}')::text || ', ' || (report #> '{data_reversible,why}')::text))
+    when approved_by is null or approved_by = proposed_by then 'nobody but its author approved it: ' || coalesce(x ->> 'error', approved_by, 'no row says why')
+    when applied_at is null or a is null then 'the upgrade was not applied: ' || coalesce(x ->> 'error', 'no row says why')
+    when rolled_back_at is null or r is null then 'the downgrade was not applied: ' || coalesce(x ->> 'error', 'no row says why')
+    when added <> '{column reconciler.expenses.notes}' or a #>> '{objects,column reconciler.expenses.notes}' is distinct from 'text' or others <> '{}' then
+        format('scope creep: it adds %s; others: %s', array_to_string(added, ', '), coalesce(nullif(array_to_string(others, ', '), ''), 'none'))
+    when r is distinct from b then 'the downgrade does not restore the schema'
     when x ->> 'drop_table' is distinct from 'SR009' then format('the drop guard let DROP TABLE pass (SQLSTATE %s)', x ->> 'drop_table')
 end) why(reason))"},
     {"run_journal_resume_drill", "a journal of runs and turns that a successor resumes from", R"(
@@ -89,6 +98,7 @@ from f, lateral (select case
     when n <> 1 or delta is distinct from 1 then format('%s rows for one purchase, row count delta: +%s', n, delta)
     when keys <> 1 then 'no response is stored under the key of the first invocation'
     when a #>> '{second,replayed}' is distinct from 'true' then format('the retry was executed again: %s calls in the journal, none of them replayed', calls)
+    when a #> '{second,result}' is distinct from a #> '{first,result}' then 'the retry was not answered with the stored response: ' || (a ->> 'second')
     when calls <> 2 then format('%s calls in the journal instead of 2', calls)
     when a #>> '{third,result,inserted}' is distinct from 'false' then 'the purchase under a new key was not recognized: ' || (a ->> 'third')
 end) why(reason))"},
@@ -118,11 +128,13 @@ from f, lateral (select case
 end) why(reason))"},
     {"outbox_relay_retry_test", "an outbox row in the transaction of its domain row, with a dedup key", R"(
 with o as (
-    select drill.seen('outbox_relay_retry_test', 'input') as i, drill.seen('outbox_relay_retry_test', 'failed_once') as x
+    select drill.seen('outbox_relay_retry_test', 'input') as i, drill.seen('outbox_relay_retry_test', 'failed_once') as x,
+           drill.seen('outbox_relay_retry_test', 'relays') as p
 ), f as (
     select o.*, m.id, m.status, m.attempts,
            (select count(*) from sor.outbox b where b.tenant_id = (i ->> 'tenant_id')::uuid and b.aggregate_id = i ->> 'aggregate_id') as messages,
            (select count(*) from sor.agent_events e where e.message_id = m.id and e.event_type = 'outbox.failed') as failures,
+           (select min(e.created_at) from sor.agent_events e where e.message_id = m.id and e.event_type = 'outbox.failed') as failed_at,
            (select count(*) from sor.agent_events e where e.message_id = m.id and e.event_type = 'outbox.dispatched') as dispatches,
            (select count(*) from drill.logs l where l.name = 'mails' and l.line::jsonb ->> 'subject' = i ->> 'subject') as deliveries,
            (select count(*) from sor.outbox b where b.tenant_id = (i ->> 'tenant_id')::uuid and b.aggregate_id = i ->> 'rolled_back'
@@ -141,6 +153,8 @@ from f, lateral (select case
     when x ->> 'status' is distinct from 'pending' or x ->> 'attempts' is distinct from '1' or x ->> 'last_error' is null then
         'after the failure the message was not pending with its retry metadata: ' || coalesce(x::text, 'none')
     when failures <> 1 then format('%s failures were recorded instead of 1', failures)
+    when (x ->> 'next_attempt_at')::timestamptz > failed_at is not true then format('the failure at %s was to be tried again at %s: there is no backoff', failed_at, x ->> 'next_attempt_at')
+    when p ->> 'sent' is distinct from '0' or p ->> 'idle' is distinct from '0' then 'the relay failed once more than it was made to: exit codes ' || coalesce(p::text, 'none')
     when status <> 'dispatched' or dispatches <> 1 then format('the message ended as %s with %s dispatches', status, dispatches)
     when deliveries <> 1 then format('the SMTP server received %s deliveries instead of 1', deliveries)
 end) why(reason))"},
@@ -153,6 +167,8 @@ with o as (
     select o.*, r.id as run_id, r.status,
            (select count(*) from sor.agent_events e where (e.tenant_id, e.run_id) = (r.tenant_id, r.id)) as events,
            (select count(*) from sor.tool_calls t where (t.tenant_id, t.run_id) = (r.tenant_id, r.id)) as calls,
+           (select count(*) from sor.tool_calls t join jsonb_array_elements(b -> 'tool_calls') x on x ->> 'id' = t.id::text and x ->> 'status' = t.status
+               where (t.tenant_id, t.run_id) = (r.tenant_id, r.id)) as same,
            (select count(*) from jsonb_array_elements(p) l where coalesce(l ->> 'narrative', '') <> '') as told,
            (select count(*) from (select (l ->> 'created_at')::timestamptz < lag((l ->> 'created_at')::timestamptz) over (order by n) as back
                from jsonb_array_elements(p) with ordinality x(l, n)) y where back) as disorder
@@ -167,16 +183,17 @@ from f, lateral (select case
     when run_id is null or u is null then 'there is no finished run to replay'
     when coalesce(u ->> 'worker', '') not in ('42501', 'SR004') then format('the worker could UPDATE an event (SQLSTATE %s)', u ->> 'worker')
     when u ->> 'superuser' is distinct from 'SR004' then format('UPDATE of an event passed for a superuser (SQLSTATE %s): nothing but roles keeps history as it was', u ->> 'superuser')
+    when u ->> 'superuser_delete' is distinct from 'SR004' then format('DELETE of an event passed for a superuser (SQLSTATE %s)', u ->> 'superuser_delete')
     when events = 0 or told < events then format('%s of %s events of the run are told', coalesce(told, 0), events)
     when disorder > 0 then 'the replay is out of order'
-    when b #>> '{run,status}' is distinct from status or jsonb_array_length(b -> 'tool_calls') is distinct from calls then 'what events say of the run is not what the journal says'
+    when b #>> '{run,status}' is distinct from status or same <> calls or jsonb_array_length(b -> 'tool_calls') is distinct from calls then 'what events say of the run is not what the journal says'
     when v is null then 'the history was not verified'
     when v ->> 'first_bad' is not null then 'the chain of the history is broken: ' || (v ->> 'first_bad')
 end) why(reason))"},
     {"rls_identity_flip_test", "row security that is forced, in every state of the context", R"(
 with o as (
     select drill.seen('rls_identity_flip_test', 'input') as i, drill.seen('rls_identity_flip_test', 'a') as a, drill.seen('rls_identity_flip_test', 'b') as b,
-           drill.seen('rls_identity_flip_test', 'unset') as u, drill.seen_at('rls_identity_flip_test', 'unset') as at
+           drill.seen('rls_identity_flip_test', 'unset') as u, drill.seen('rls_identity_flip_test', 'owner') as w, drill.seen_at('rls_identity_flip_test', 'unset') as at
 ), f as (
     select o.*,
            (select count(*) from reconciler.expenses e where e.tenant_id = (i #>> '{a,tenant_id}')::uuid and e.recorded_at <= at) as of_a,
@@ -184,8 +201,8 @@ with o as (
     from o
 )
 select coalesce(reason, '') = '' as ok,
-       format('%s''s context returned %s rows (all %s''s). %s''s context returned %s rows (all %s''s). Unset context returned %s rows. No cross-tenant leakage in any flip.',
-              i #>> '{a,name}', a ->> 'all', i #>> '{a,name}', i #>> '{b,name}', b ->> 'all', i #>> '{b,name}', u ->> 'all') as evidence,
+       format('%s''s context returned %s rows (all %s''s). %s''s context returned %s rows (all %s''s). Unset context returned %s rows (to the owner of the table: %s). No cross-tenant leakage in any flip.',
+              i #>> '{a,name}', a ->> 'all', i #>> '{a,name}', i #>> '{b,name}', b ->> 'all', i #>> '{b,name}', u ->> 'all', w ->> 'all') as evidence,
        reason
 from f, lateral (select case
     when i is null or a is null or b is null or u is null then 'no context was tried'
@@ -193,6 +210,7 @@ from f, lateral (select case
     when (a ->> 'all')::int <> (a ->> 'own')::int then format('in %s''s context %s of %s rows were somebody else''s', i #>> '{a,name}', (a ->> 'all')::int - (a ->> 'own')::int, a ->> 'all')
     when (b ->> 'all')::int <> (b ->> 'own')::int then format('in %s''s context %s of %s rows were somebody else''s', i #>> '{b,name}', (b ->> 'all')::int - (b ->> 'own')::int, b ->> 'all')
     when (u ->> 'all')::int is distinct from 0 then format('without a context %s rows were visible', u ->> 'all')
+    when (w ->> 'all')::int is distinct from 0 then format('without a context the owner of the table sees %s rows: row security is not forced', coalesce(w ->> 'all', 'unknown'))
     when (a ->> 'all')::int is distinct from of_a or (b ->> 'all')::int is distinct from of_b then format('%s and %s rows were seen of %s and %s', a ->> 'all', b ->> 'all', of_a, of_b)
 end) why(reason))"},
     {"mcp_boundary_test", "a Worker without credentials, behind a short allow-list", R"(
@@ -202,7 +220,7 @@ with o as (
     select o.*,
            (select count(*) from drill.logs l where (l.drill, l.name) = ('mcp_boundary_test', 'environment') and l.line <> '') as variables,
            (select string_agg(split_part(l.line, '=', 1), ', ') from drill.logs l where (l.drill, l.name) = ('mcp_boundary_test', 'environment')
-               and l.line ~ '^(DATABASE_URL|PG[A-Z]+|SOR_[A-Z]+)=') as credentials,
+               and l.line ~ '^(DATABASE_URL|PG[A-Z0-9_]*|SOR_\w*)=|postgres(ql)?://|\mpassword\s*=|<password>') as credentials,
            (select string_agg(t ->> 'name', ', ' order by t ->> 'name') from drill.logs l, jsonb_array_elements(l.line::jsonb #> '{result,tools}') t
                where (l.drill, l.name) = ('mcp_boundary_test', 'answers') and l.line <> '' and l.line::jsonb ->> 'id' = '1') as tools,
            (select l.line::jsonb -> 'result' from drill.logs l where (l.drill, l.name) = ('mcp_boundary_test', 'answers') and l.line <> '' and l.line::jsonb ->> 'id' = '2') as read,
@@ -267,9 +285,15 @@ constexpr const char* no_policy[] = {
     "'reconciler.expenses'::regclass "
     "loop execute format('drop policy %I on reconciler.expenses', p); end loop; end $$",
     "create policy everybody on reconciler.expenses using (true) with check (true)"};
-// Functions that take the place of the extension's become part of it, so that a dump leaves them out as it does those.
+constexpr const char* no_drop_guard[] = {
+    "do $$ declare t name; begin for t in select evtname from pg_event_trigger loop "
+    "execute format('alter event trigger %I disable', t); end loop; end $$"};
+constexpr const char* no_force[] = {"alter table reconciler.expenses no force row level security"};
+// A function that takes the place of one of the extension's becomes part of it, and that one no longer is: so a dump
+// leaves out the former, has the latter, and can be restored.
 constexpr const char* no_fencing[] = {
     "alter function sor.complete(uuid, text, text, bigint, jsonb) rename to complete_that_compares",
+    "alter extension sor drop function sor.complete_that_compares(uuid, text, text, bigint, jsonb)",
     "create function drill.token_of(tenant uuid, name text, item text) returns bigint language sql security definer as "
     "'select r.claim_token from sor.ready r where (r.tenant_id, r.queue, r.item_id) = ($1, $2, $3)'",
     "create function sor.complete(tenant_id uuid, queue text, item_id text, claim_token bigint, result jsonb default "
@@ -280,6 +304,7 @@ constexpr const char* no_fencing[] = {
     "grant usage on schema drill to sor_app"};
 constexpr const char* no_skip_locked[] = {
     "alter function sor.claim(uuid, text, text, int, interval) rename to claim_that_skips",
+    "alter extension sor drop function sor.claim_that_skips(uuid, text, text, int, interval)",
     "create function drill.wait_for_first(tenant uuid, name text) returns void language sql security definer as "
     "'select from sor.ready r where r.tenant_id = tenant and r.queue = name order by r.available_at, r.item_id "
     "limit 1 for update'",
@@ -314,6 +339,8 @@ constexpr const char* no_failure_record[] = {
     "execute function drill.call_it_success()"};
 
 constexpr sabotage_text all_sabotages[] = {
+    {"drop-guard", 0, "the drop guard's event triggers are disabled",
+     "alter event trigger … enable always, as CREATE EXTENSION sor makes them; sor doctor names them", no_drop_guard},
     {"downgrade", 0, "the migration has no downgrade", "write the downgrade, and rehearse it on a branch", {}},
     {"journal-write", 1, "the end of a turn is not written into the journal",
      "let finish_turn write status and finished_at: drop trigger forget_end on sor.turns", no_journal_write},
@@ -340,6 +367,13 @@ constexpr sabotage_text all_sabotages[] = {
      "select sor.protect_append_only('sor.agent_events')", no_guard_trigger},
     {"policy", 6, "the policy of expenses lets everybody see everything",
      "select sor.protect_tenant('reconciler.expenses')", no_policy},
+    {"forced-policy", 6, "row security of expenses does not bind the table's owner",
+     "alter table reconciler.expenses force row level security", no_force},
+    {"credentials",
+     7,
+     "the Worker's environment says how to reach the database",
+     "start the Worker by sor work, or behind sor mcp, and export nothing to it",
+     {}},
     {"allow-list", 7, "drop_table is on the allow-list", "select sor.unregister_tool('drop_table')", no_allow_list},
     {"failure-record", 8, "calls that failed are journaled as succeeded",
      "let the journal keep status and error: drop trigger call_it_success on sor.tool_calls", no_failure_record},
@@ -356,12 +390,15 @@ constexpr const char* schema_of_evidence[] = {
     "create function drill.seen_at(drill text, name text) returns timestamptz stable language sql as "
     "'select o.at from drill.observations o where (o.drill, o.name) = ($1, $2) order by o.id desc limit 1'"};
 
+constexpr const char* no_backlog[] = {"update sor.ready set available_at = 'infinity'", "delete from sor.pauses"};
+
 } // namespace
 
 const std::span<const sabotage_text> sabotages(all_sabotages);
 
 namespace sql {
 const std::span<const char* const> evidence_schema(schema_of_evidence);
+const std::span<const char* const> nothing_waits(no_backlog);
 const char* const observe = "insert into drill.observations (drill, name, value) values ($1, $2, $3::jsonb)";
 const char* const keep_log = "insert into drill.logs select $1, $2, n, line from regexp_split_to_table($3, E'\\n') "
                              "with ordinality x(line, n) where line <> ''";
@@ -371,13 +408,19 @@ const char* const tenants =
     "join sor.user_roles r on (r.tenant_id, r.user_id) = (u.tenant_id, u.id) where r.role = 'member' "
     "and exists (select from reconciler.expenses e where e.tenant_id = t.tenant_id) order by t.name, u.email limit 2";
 const char* const owner = "select relowner::regrole::text from pg_class where oid = 'reconciler.expenses'::regclass";
-const char* const columns =
-    "select jsonb_object_agg(format('%s.%s.%s', n.nspname, c.relname, a.attname), format_type(a.atttypid, a.atttypmod) "
-    "|| "
-    "case when a.attnotnull then ' not null' else '' end) from pg_attribute a join pg_class c on c.oid = a.attrelid "
-    "join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r', 'p') and a.attnum > 0 and not "
-    "a.attisdropped "
-    "and n.nspname <> all ('{pg_catalog,information_schema,pg_toast,sor,drill}')";
+// sor_drill_ and eight hexadecimal digits name a drill, which holds that prefix while it lives
+const char* const hold = "select pg_advisory_lock(hashtextextended($1::text, 0))";
+const char* const left_behind =
+    "select name, format(statement, name) from (select datname, 'drop database if exists %I with (force)' from "
+    "pg_database union all select rolname, 'drop role if exists %I' from pg_roles) x(name, statement), "
+    "hashtextextended(substr(name, 1, 19), 0) h(hash) where name ~ '^sor_drill_[0-9a-f]{8}_' and not exists "
+    "(select from pg_locks l where l.locktype = 'advisory' and l.objsubid = 1 and (l.classid::bigint << 32 | "
+    "l.objid::bigint) = hash) order by statement, name"; // databases first: they hold what the logins were granted
+const char* const no_notes = "alter table reconciler.expenses drop column if exists notes";
+const char* const next_version = "select lpad(n, greatest(4, length(n)), '0') from (select "
+                                 "(coalesce(max(substring(version from '^[0-9]+')::numeric), 0) "
+                                 "+ 1)::text from sor.migration_status()) x(n)";
+const char* const objects = "select jsonb_object_agg(object, definition) from sor.schema_objects()";
 const char* const drop_expenses = "drop table reconciler.expenses";
 const char* const expenses_of = "select count(*) from reconciler.expenses where tenant_id = $1::uuid";
 const char* const crash =
@@ -394,15 +437,20 @@ const char* const new_items = "select jsonb_agg(id order by id) from reconciler.
 const char* const due_now =
     "update sor.ready set available_at = clock_timestamp() where queue = 'outbox' and item_id = $1";
 const char* const finished_run =
-    "select id from sor.runs where tenant_id = $1::uuid and status = 'succeeded' order by started_at, id limit 1";
+    "select id from sor.runs where tenant_id = $1::uuid and status = 'succeeded' "
+    "order by run_key is distinct from 'drill-2', started_at, id limit 1"; // that of drill 2, which has a gap
+const char* const delete_event =
+    "delete from sor.agent_events where tenant_id = $1::uuid and run_id = $2::uuid and seq = 1";
 const char* const change_event =
     "update sor.agent_events set payload = '{}' where tenant_id = $1::uuid and run_id = $2::uuid and seq = 1";
 const char* const visible = "select jsonb_build_object('all', count(*), 'own', count(*) filter (where tenant_id = "
                             "$1::uuid)) from reconciler.expenses";
 const char* const error_of = "select $1::jsonb -> 'error'";
+const char* const say = "select $1::text";
 const char* const current_log = "select coalesce(pg_current_logfile(), '')";
 const char* const log_position = "select (pg_stat_file($1)).size";
-const char* const log_since = "select convert_from(pg_read_binary_file($1, $2::bigint, 1 << 26), 'UTF8')";
+// whatever encodings other databases log in
+const char* const log_since = "select encode(pg_read_binary_file($1, $2::bigint, 1 << 26), 'escape')";
 } // namespace sql
 
 } // namespace sor::drill

@@ -50,18 +50,6 @@ std::string pattern(const db::table_size& table) {
     return result;
 }
 
-using parameter_list = std::vector<std::pair<std::string, std::string>>;
-
-parameter_list with(parameter_list parameters, const std::string& key, const std::string& value, bool add = false) {
-    for (auto& [name, present] : parameters)
-        if (name == key) {
-            present = add ? present + " " + value : value;
-            return parameters;
-        }
-    parameters.emplace_back(key, value);
-    return parameters;
-}
-
 void end_if_stopped() {
     if (stop::requested())
         throw failure(exit_status::try_again, "the rehearsal was stopped by a signal",
@@ -118,7 +106,7 @@ branch::~branch() {
     drop();
 }
 
-parameter_list branch::environment() const {
+std::vector<std::pair<std::string, std::string>> branch::environment() const {
     return db::environment_of(session_->parameters());
 }
 
@@ -188,7 +176,7 @@ void branch::restore_dump(db::connection& live) {
             dump.arguments.push_back("--exclude-table-data=" + pattern(table));
     db::create_branch(*control_, name_);
     fault::point("after-create-branch");
-    const auto there = with(with(control_->parameters(), "dbname", name_), "options", guard_off, true);
+    const auto there = db::with(db::with(control_->parameters(), "dbname", name_), "options", guard_off, true);
     const program restore{{"pg_restore", "--exit-on-error", "--dbname=" + name_}, db::environment_of(there)};
     const auto outcome = run_programs({dump, restore});
     end_if_stopped();
@@ -198,12 +186,12 @@ void branch::restore_dump(db::connection& live) {
                       "Where a dump of this database cannot be restored beside it, clone_command under "
                       "[migrate.rehearsal] makes a branch in another way.");
     session_ = std::make_unique<db::connection>(
-        *control_, with(there, "options", "-c search_path=" + escaped_option(db::search_path(live)), true));
+        *control_, db::with(there, "options", "-c search_path=" + escaped_option(db::search_path(live)), true));
 }
 
 void branch::clone() {
     const auto& settings = context_.settings.migrate;
-    auto environment = parameter_list{{"SOR_BRANCH", name_}};
+    auto environment = std::vector<std::pair<std::string, std::string>>{{"SOR_BRANCH", name_}};
     const auto outcome = run_programs({shell_command(settings.clone_command, environment)});
     end_if_stopped();
     if (!outcome.succeeded)
@@ -217,7 +205,7 @@ void branch::clone() {
         throw failure(exit_status::unavailable, "the clone command of the settings printed no CONNINFO", {},
                       "clone_command under [migrate.rehearsal] prints the CONNINFO of the branch as its last line.");
     const db::connection first(conninfo, "sor " + context_.command);
-    session_ = std::make_unique<db::connection>(first, with(first.parameters(), "options", guard_off, true));
+    session_ = std::make_unique<db::connection>(first, db::with(first.parameters(), "options", guard_off, true));
 }
 
 void branch::drop() noexcept {
