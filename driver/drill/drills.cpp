@@ -307,7 +307,7 @@ void outbox_relay_retry(stage& on, const drill_options& options, const std::stri
                     object({{"to", "member@expenses.example"},
                             {"subject", "drill 5: " + about},
                             {"text", "An expense was recorded."}}),
-                    "expense.recorded/" + about})
+                    "expense.recorded/" + about + (without == "dedup-key" ? "/" + uuid_v4() : "")})
             .text(0, 0);
     };
     std::string message;

@@ -313,11 +313,6 @@ constexpr const char* no_skip_locked[] = {
     "perform drill.wait_for_first($1, $2); return query select * from sor.claim_that_skips($1, $2, $3, $4, $5); end'",
     "alter extension sor add function sor.claim(uuid, text, text, int, interval)",
     "grant usage on schema drill to sor_app"};
-constexpr const char* no_dedup_key[] = {
-    "create function drill.new_dedup_key() returns trigger language plpgsql as "
-    "'begin new.dedup_key := new.dedup_key || ''/'' || new.id; return new; end'",
-    "grant usage on schema drill to sor_engine",
-    "create trigger new_dedup_key before insert on sor.outbox for each row execute function drill.new_dedup_key()"};
 constexpr const char* no_allow_list[] = {
     "create function reconciler.drop_table(arguments jsonb) returns jsonb language sql set search_path = pg_catalog, "
     "pg_temp as 'select arguments'",
@@ -361,8 +356,11 @@ constexpr sabotage_text all_sabotages[] = {
      "the message is queued in a transaction of its own",
      "call sor.enqueue in the transaction that writes the domain row",
      {}},
-    {"dedup-key", 4, "each attempt to queue a message makes a dedup key of its own",
-     "derive dedup_key from the event, not from the attempt: drop trigger new_dedup_key on sor.outbox", no_dedup_key},
+    {"dedup-key",
+     4,
+     "each attempt to queue a message makes a dedup key of its own",
+     "derive dedup_key from the event, not from the attempt",
+     {}},
     {"guard-trigger", 5, "agent_events has no append-only trigger",
      "select sor.protect_append_only('sor.agent_events')", no_guard_trigger},
     {"policy", 6, "the policy of expenses lets everybody see everything",
