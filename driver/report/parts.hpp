@@ -69,7 +69,7 @@ struct told_event {
     std::string id, seq, created_at, type, narrative, run_id, run_label;
     std::string_view payload;
     tone flag = tone::neutral; // of a finding that rests on it,
-    std::string note;          // and what that says of it
+    std::string note = {};     // and what that says of it
 };
 // The section with filters; of more than `most` the first, the last, and what went wrong.
 std::string events_section(const std::vector<told_event>& events, const clock_face& clock, std::size_t most,
