@@ -92,8 +92,16 @@ set role switches_relay;
 select count(*) as messages from sor.claim_outbox(:a, 'r', 9, '1 min');
 set role switches_auditor;
 select kind, name, reason from sor.list_pauses();
+-- a run of it that nobody may resume is no news beside the pause
+reset role;
+update sor.runs set lease_until = clock_timestamp() - interval '2 hours' where id = :'run';
+select problem from sor.status() where tenant = 'switches A';
 set role switches_operator;
 select sor.resume('tenant', 'switches A') \g /dev/null
+select problem from sor.status() where tenant = 'switches A';
+reset role;
+update sor.runs set lease_until = clock_timestamp() + interval '5 min' where id = :'run';
+set role switches_operator;
 select sor.pause('queue', 'outbox', 'no mails tonight') \g /dev/null
 set role switches_relay;
 select count(*) as messages from sor.claim_outbox(:a, 'r', 9, '1 min');

@@ -59,7 +59,8 @@ void look_at_runs(problems& out, const watched_tenant& t, TimestampTz now) {
     static bridge::statement find(
         "select id::text, worker, run_key, lease_until from (select id, worker, run_key, lease_until from sor.runs"
         "  where tenant_id = $1 and status = 'running' limit $3) x"
-        " where lease_until <= $2 order by lease_until limit $4",
+        " where lease_until <= $2 and not exists (select from sor.pauses p where p.kind = 'tenant' and"
+        "       p.subject = $1::text) order by lease_until limit $4",
         {UUIDOID, TIMESTAMPTZOID, INT4OID, INT4OID});
     const auto found = find.run(in(t.id), in_time(now), in(most_counted), in(most_listed));
     for (uint64 i = 0; i < found.count; ++i) {
