@@ -121,6 +121,7 @@ my @sabotages = (
 			PERFORM dblink_exec('$outside', format('INSERT INTO sor.outbox SELECT (jsonb_populate_record(null::sor.outbox, %L)).*', to_jsonb(NEW))); RETURN NULL; END \$f\$;
 		CREATE TRIGGER past BEFORE INSERT ON sor.outbox FOR EACH ROW WHEN (NEW.event_type = 'preflight.rollback') EXECUTE FUNCTION public.past()", '6', qr/after the rollback: 0 and 1/ ],
 	[ 'a policy is off', 'ALTER TABLE sor.users DISABLE ROW LEVEL SECURITY', '7', qr/COMMIT, backend \d+: none, 1 tables with visible rows/ ],
+	[ 'a policy is off of what else is told apart by tenant', "SELECT count(*) FROM sor.metrics(); ALTER TABLE sor.event_count_progress DISABLE ROW LEVEL SECURITY", '7', qr/COMMIT, backend \d+: none, 1 tables with visible rows/ ],
 	[ 'an event of the system that no mechanism wrote', "INSERT INTO sor.agent_events SELECT tenant_id, sor.uuid_v7(), 1, sor.uuid_v7(), null, null, null, null, 'tool_call.succeeded', 'system', 'x', null, '{}', now(), prev_hash, hash
 		FROM sor.agent_events WHERE tenant_id = '$alice' LIMIT 1", '8', qr/system \d+ \(1 that neither relay nor maintenance wrote, such as tool_call.succeeded/ ],
 );

@@ -171,7 +171,8 @@ finding key_layer(const pg_uuid_t& tenant) {
         "          and i.indisvalid and i.indpred is null"
         "          and i.indkey[0] = (select a.attnum from pg_catalog.pg_attribute a where a.attrelid = i.indrelid and "
         "a.attname = 'expires_at')),"
-        "       (select c.relpersistence = 'p' from pg_catalog.pg_class c where c.oid = 'sor.idempotency_keys'::regclass)",
+        "       (select c.relpersistence = 'p' from pg_catalog.pg_class c where c.oid = "
+        "'sor.idempotency_keys'::regclass)",
         {});
     const auto found = catalog.run();
     const bool has_key = found.boolean(0, 1);
@@ -479,15 +480,16 @@ SOR_FUNCTION(preflight_context) {
     const bridge::value of_tenant = in(tenant ? bridge::copy(*tenant) : nullptr);
     const bridge::value of_user = in(user ? bridge::copy(*user) : nullptr);
     const bridge::value of_kind = in(kind ? pstrdup(kind) : nullptr);
+    // All tables of sor that hold tenants' rows, but for those that tell who has which tenant, and the ready table,
+    // which has no row security because it has no content.
     const int64 visible = context::as_engine([](MemoryContext) -> int64 {
-        static bridge::statement look(
-            "select (exists (select from sor.users))::int + (exists (select from sor.user_roles))::int"
-            "     + (exists (select from sor.runs))::int + (exists (select from sor.turns))::int"
-            "     + (exists (select from sor.tool_calls))::int + (exists (select from sor.agent_events))::int"
-            "     + (exists (select from sor.event_streams))::int + (exists (select from sor.idempotency_keys))::int"
-            "     + (exists (select from sor.outbox))::int + (exists (select from sor.item_failures))::int",
+        static bridge::statement list(
+            "select pg_catalog.string_agg(pg_catalog.format('(exists (select from %s))::int', c.oid::regclass), ' + ')"
+            "  from pg_catalog.pg_class c join pg_catalog.pg_attribute a on a.attrelid = c.oid"
+            " where c.relnamespace = 'sor'::regnamespace and c.relkind in ('r', 'p') and a.attname = 'tenant_id'"
+            "   and c.relname <> all ('{tenants,tenant_grants,ready}')",
             {});
-        return look.run().integer(0, 1);
+        return bridge::execute_text(psprintf("select %s", list.run().string(0, 1))).integer(0, 1);
     });
     const bridge::value columns[] = {in(MyProcPid), of_tenant, of_user, of_kind, in(visible)};
     return bridge::composite(fcinfo, columns, 5);
