@@ -198,13 +198,15 @@ is($unknown->{rc}, 64, 'an unknown sabotage is a usage error');
 like($unknown->{err}, qr/downgrade.*failure-record/, 'which names those there are');
 my $operator = $world->sor([ 'drill', '--dbname', 'service=operator', @base[ 3 .. $#base ], '--out', "$out.no" ]);
 is($operator->{rc}, 77, 'a login that is no superuser is refused') or diag($operator->{err});
-# Killed --------------------------------------------------------------------------------------------------------------
+# Killed; settings of the database are those of its copies --------------------------------------------------------------
+$world->sql("ALTER DATABASE reconciler SET work_mem = '5MB'");
 for my $signal (qw(KILL TERM))
 {
 	my $folder = "$out of $signal"; # not one word
 	my $run = $world->start_sor([ @base, '--out', $folder ]);
 	poll_until('drill 2 is in mid-turn', sub { $run->{h}->pump_nb; -e "$folder/logs/drill2.asked" });
 	is($world->sql("SELECT rolname FROM pg_authid WHERE rolname ~ '^sor_drill_' AND rolpassword !~ '^SCRAM'"), '', 'each login has a password') if $signal eq 'KILL';
+	is($world->sql("SELECT count(*) FROM pg_db_role_setting WHERE 'work_mem=5MB' = ANY (setconfig)"), 3, 'its copies have its settings') if $signal eq 'KILL';
 	kill $signal, $world->pid($run);
 	my $end = $world->finish($run);
 	if ($signal eq 'KILL')

@@ -510,6 +510,19 @@ std::vector<table_size> table_sizes(connection& connection) {
     return tables;
 }
 
+void copy_database_settings(connection& connection, const std::string& from, const std::string& to) {
+    const auto settings = connection.query(
+        "select format('alter database %I set %I = %s', $2::text, name, "
+        "  case when lower(name) in ('search_path', 'temp_tablespaces') then value else quote_literal(value) end) "
+        "from pg_db_role_setting s, unnest(s.setconfig) setting, split_part(setting, '=', 1) name, "
+        "  substr(setting, strpos(setting, '=') + 1) value "
+        "where s.setrole = 0 and s.setdatabase = (select oid from pg_database where datname = $1) "
+        "and name not like '%preload_libraries'",
+        {from, to});
+    for (int row = 0; row < settings.rows(); ++row)
+        execute_verbatim(connection, settings.text(row, 0));
+}
+
 // The lock is an advisory one on the name, which is one for all databases of the server.
 void create_branch(connection& connection, const std::string& branch) {
     connection.query("select pg_advisory_lock(hashtextextended($1::text, 0))", {branch});
@@ -524,17 +537,7 @@ void create_branch(connection& connection, const std::string& branch) {
                    {branch})
             .text(0, 0);
     execute_verbatim(connection, statement);
-    // what a session of the live database begins with; without the libraries, since they are not what is rehearsed
-    const auto settings = connection.query(
-        "select format('alter database %I set %I = %s', $1::text, name, "
-        "  case when lower(name) in ('search_path', 'temp_tablespaces') then value else quote_literal(value) end) "
-        "from pg_db_role_setting s, unnest(s.setconfig) setting, split_part(setting, '=', 1) name, "
-        "  substr(setting, strpos(setting, '=') + 1) value "
-        "where s.setrole = 0 and s.setdatabase = (select oid from pg_database where datname = current_database()) "
-        "and name not like '%preload_libraries'",
-        {branch});
-    for (int row = 0; row < settings.rows(); ++row)
-        execute_verbatim(connection, settings.text(row, 0));
+    copy_database_settings(connection, connection.database(), branch);
 }
 
 void drop_branch(connection& connection, const std::string& branch) {

@@ -287,6 +287,8 @@ struct table_size {
     bool is_history = false;        // of sor's own, and a tenant's: no branch needs it
 };
 std::vector<table_size> table_sizes(connection&);
+// What a session of that database begins with, without the libraries, which a copy is not about.
+void copy_database_settings(connection&, const std::string& from, const std::string& to);
 // Named so that a later one can tell that it was left behind: until `connection` ends the name is held.
 void create_branch(connection&, const std::string& branch);
 void drop_branch(connection&, const std::string& branch);

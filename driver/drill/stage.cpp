@@ -9,6 +9,7 @@
 #include <random>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "db/calls.hpp"
 #include "process.hpp"
 #include "stop.hpp"
 
@@ -124,11 +125,11 @@ scratch::scratch(db::connection& control, const std::string& source, std::string
         if (error.sqlstate() != "55006")
             throw;
         // somebody is connected to it
-        control_.query(("create database " + name_ + " template template0").c_str(), {});
-        const auto from = db::with(db::with(control_.parameters(), "dbname", source), "options", "");
-        const auto to = db::with(from, "options", guard_off);
+        db::connection from(control_, {{"dbname", source}, {"options", ""}});
+        db::create_branch(from, name_);
+        const auto to = db::with(from.parameters(), "options", guard_off);
         const auto outcome =
-            run_programs({{{"pg_dump", "--format=custom", "--compress=0"}, db::environment_of(from)},
+            run_programs({{{"pg_dump", "--format=custom", "--compress=0"}, db::environment_of(from.parameters())},
                           {{"pg_restore", "--exit-on-error", "--dbname=" + name_}, db::environment_of(to)}});
         if (!outcome.succeeded) {
             control_.query(("drop database if exists " + name_ + " with (force)").c_str(), {});
@@ -136,7 +137,9 @@ scratch::scratch(db::connection& control, const std::string& source, std::string
                           outcome.errors,
                           "Run the drills while nobody is connected to the demo: then it is copied whole.");
         }
+        return;
     }
+    db::copy_database_settings(control_, source, name_);
 }
 
 scratch::~scratch() {
