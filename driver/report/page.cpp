@@ -94,9 +94,6 @@ private:
     }
 
     bool is_doubtful() const { return headline_.kind == "tampered"; }
-    std::string doubt() const {
-        return is_doubtful() ? "<p class=\"small\">Told from a history that was changed: no evidence.</p>" : "";
-    }
 
     std::string alarm() const {
         if (!verification_.has("first_bad"))
@@ -156,10 +153,10 @@ private:
         return out +
                "</section>\n<section aria-labelledby=\"a-point\"><h2 id=\"a-point\">Where did it fail?</h2><p "
                "id=\"failure-point\">" +
-               html(summary_.text("failure_point")) + "</p>" + doubt() +
+               html(summary_.text("failure_point")) + "</p>" +
                "</section>\n<section aria-labelledby=\"a-outside\"><h2 id=\"a-outside\">What reached the outside "
                "world?</h2><p id=\"side-effects\">" +
-               html(summary_.text("side_effects")) + "</p>" + outside() + doubt() + "</section>\n</div>\n";
+               html(summary_.text("side_effects")) + "</p>" + outside() + "</section>\n</div>\n";
     }
 
     std::string six_lines() const {

@@ -211,7 +211,6 @@ private:
     }
 
     std::string card(const told& t) const {
-        const bool tampered = t.head.kind == "tampered";
         return "<article class=\"run " + std::string(class_of(t.head.colour)) + "\" id=\"run-" + html(t.run.id) +
                "\"><h3>" + sign_of(t.head.colour) + html(t.head.text) +
                "</h3>\n<p class=\"small\"><span class=\"id\">" + html(t.run.id) + "</span>" +
@@ -219,9 +218,9 @@ private:
                (t.run.run_key.empty() ? std::string() : ", run key " + html(t.run.run_key, 200)) + ", " +
                (t.run.started_at.empty() ? "its row is gone" : clock_.between(t.run.started_at, t.run.finished_at)) +
                ", " + events_of(t) + "</p>\n<dl class=\"told\"><dt>Root cause</dt><dd>" + html(t.story->root_cause) +
-               "</dd><dt>Where did it fail?</dt><dd>" + html(t.story->failure_point) + (tampered ? no_evidence : "") +
+               "</dd><dt>Where did it fail?</dt><dd>" + html(t.story->failure_point) +
                "</dd><dt>What reached the outside?</dt><dd>" + html(t.story->side_effects) +
-               (tampered ? no_evidence : "") + "</dd><dt>What to do next</dt><dd>" + html(t.story->next_action) +
+               "</dd><dt>What to do next</dt><dd>" + html(t.story->next_action) +
                (t.story->command.empty() ? std::string()
                                          : command_block("command-" + t.run.id, t.story->command, t.story->ids)) +
                "</dd></dl></article>\n";
@@ -334,7 +333,6 @@ private:
                figure(t, [&clock](std::int64_t at) { return clock.tick(at); });
     }
 
-    static constexpr const char* no_evidence = " (Told from a history that was changed: no evidence.)";
     const period& what_;
     std::vector<told> told_;
     std::map<std::string, const told*> by_id_;
