@@ -22,6 +22,11 @@ select * from sor.metrics();
 select * from sor.status();
 \set VERBOSITY default
 reset role;
+-- tables have one name in every session
+select array_agg(labels ->> 'table') as tables from sor.metrics() where name = 'sor_table_bytes' \gset
+set quote_all_identifiers = on;
+select array_agg(labels ->> 'table') = :'tables' as same_tables from sor.metrics() where name = 'sor_table_bytes';
+reset quote_all_identifiers;
 -- families stand together, each name is of its family, each sample there once
 select bool_and(name ^@ family), count(*) = count(distinct (name, labels)) as once from sor.metrics();
 select family from (select family, lag(family) over (order by n) as former, n from sor.metrics() with ordinality m(name, labels, value, family, type, help, n)) x

@@ -29,7 +29,7 @@ grant select on sor.event_counts, sor.event_count_progress to sor_auditor;
 
 create function sor.metrics() returns table (name text, labels jsonb, value double precision, family text, type text, help text)
     language c volatile as 'MODULE_PATHNAME', 'sor_metrics'
-    set search_path = pg_catalog, pg_temp set row_security = on;
+    set search_path = pg_catalog, pg_temp set row_security = on set quote_all_identifiers = off;
 comment on function sor.metrics() is
     'What to watch, for Prometheus: of the tenants granted to the calling role, of all for operators. Gauges count at most 10,000 rows each: that value means at least so many. *_estimated are the planner''s. '
     'Counters (*_total, *_bucket) begin at 0 when a tenant is first looked at, and lag behind by a call while transactions are in flight (sor_counters_age_seconds). '
