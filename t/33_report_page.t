@@ -156,6 +156,8 @@ for my $kind (sort keys %kinds)
 }
 my $hostile_page = slurp("$pages/hostile.html");
 like($hostile_page, qr/\b10\d{5} characters in all/, 'what is cut says how long it is');
+like($hostile_page, qr/take the command from --format json/, 'of a command with what nobody would see, a copy would be another');
+unlike(slurp("$pages/crash.html"), qr/take the command from --format json/, 'of no other');
 like(slurp("$pages/hostile.json"), qr/"x": 1e400|"x": 10{400}/, 'a number beyond a double passes');
 
 # what was asked for otherwise

@@ -151,7 +151,7 @@ private:
         if (finding_.has("command"))
             out += command_block("command", finding_.text("command"), ids_in_command(whole_));
         return out +
-               "</section>\n<section aria-labelledby=\"a-point\"><h2 id=\"a-point\">Where did it fail?</h2><p "
+               "</section>\n<section aria-labelledby=\"a-point\"><h2 id=\"a-point\">Failure point</h2><p "
                "id=\"failure-point\">" +
                html(summary_.text("failure_point")) + "</p>" +
                "</section>\n<section aria-labelledby=\"a-outside\"><h2 id=\"a-outside\">What reached the outside "

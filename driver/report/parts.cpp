@@ -363,12 +363,17 @@ std::string command_block(const std::string& id, const std::string& command, con
             text += command[end];
         at = end + 1;
     }
-    std::string names;
+    std::string notes;
     for (const auto& [named, what] : ids)
-        names += (names.empty() ? "" : "; ") + ("<span class=\"id\">" + html(named) + "</span> is ") + what;
+        notes += (notes.empty() ? "" : "; ") + ("<span class=\"id\">" + html(named) + "</span> is ") + what;
+    if (!notes.empty())
+        notes += '.';
+    if (visible(command, true) != command) // a copy would hold their names
+        notes += std::string(notes.empty() ? "" : " ") +
+                 "Characters that nobody would see are named here: take the command from --format json.";
     return "<div class=\"command\"><pre id=\"" + html(id) + "\">" + text +
            "</pre><span class=\"controls\" hidden><button type=\"button\" class=\"copy\" data-of=\"" + html(id) +
-           "\">Copy</button></span></div>" + (names.empty() ? names : "<p class=\"small\">" + names + ".</p>");
+           "\">Copy</button></span></div>" + (notes.empty() ? notes : "<p class=\"small\">" + notes + "</p>");
 }
 
 std::string page_begin(const std::string& title, const std::string& heading, tone colour, std::string_view what) {

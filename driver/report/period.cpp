@@ -218,7 +218,7 @@ private:
                (t.run.run_key.empty() ? std::string() : ", run key " + html(t.run.run_key, 200)) + ", " +
                (t.run.started_at.empty() ? "its row is gone" : clock_.between(t.run.started_at, t.run.finished_at)) +
                ", " + events_of(t) + "</p>\n<dl class=\"told\"><dt>Root cause</dt><dd>" + html(t.story->root_cause) +
-               "</dd><dt>Where did it fail?</dt><dd>" + html(t.story->failure_point) +
+               "</dd><dt>Failure point</dt><dd>" + html(t.story->failure_point) +
                "</dd><dt>What reached the outside?</dt><dd>" + html(t.story->side_effects) +
                "</dd><dt>What to do next</dt><dd>" + html(t.story->next_action) +
                (t.story->command.empty() ? std::string()

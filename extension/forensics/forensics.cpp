@@ -605,12 +605,17 @@ void gather_calls(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f) {
             {UUIDOID, UUIDOID, UUIDOID});
         f.bad_call_event = row_of("agent_events", its_event.look(in(tenant), in(run), bad.column(0, 8)), 1, 2);
     }
+    static bridge::statement about_last(
+        "select tool, request_id::text, c.id::text from sor.tool_calls c where tenant_id = $1 and run_id = $2"
+        " and status = $3 and not " MENDED " order by c.id desc limit 1",
+        {UUIDOID, UUIDOID, TEXTOID});
+    if (f.open > 0) {
+        const auto open = about_last.look(in(tenant), in(run), in("started"));
+        f.open_tool = text_of(open, 1);
+        f.open_request = text_of(open, 2);
+    }
     if (f.unknown > 0) {
-        static bridge::statement about_unknown(
-            "select tool, request_id::text, c.id::text from sor.tool_calls c where tenant_id = $1 and run_id = $2"
-            " and status = 'unknown' and not " MENDED " order by c.id desc limit 1",
-            {UUIDOID, UUIDOID});
-        const auto unknown = about_unknown.look(in(tenant), in(run));
+        const auto unknown = about_last.look(in(tenant), in(run), in("unknown"));
         f.unknown_tool = text_of(unknown, 1);
         f.unknown_request = text_of(unknown, 2);
         f.unknown_call = row_of("tool_calls", unknown, 3);
@@ -710,7 +715,8 @@ void gather_messages(const pg_uuid_t& tenant, const pg_uuid_t& run, run_facts& f
     static bridge::statement about_delivered(
         "select pg_catalog.format('%s \"%s\"', pg_catalog.left(destination, 60), pg_catalog.left(event_type, 60)), "
         "count(*)"
-        "  from sor.outbox where tenant_id = $1 and run_id = $2 and status = 'dispatched' group by 1 order by 2 desc, 1",
+        "  from sor.outbox where tenant_id = $1 and run_id = $2 and status = 'dispatched' group by 1 order by 2 desc, "
+        "1",
         {UUIDOID, UUIDOID});
     f.delivered = counts_of(about_delivered.look(in(tenant), in(run)));
 }

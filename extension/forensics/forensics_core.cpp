@@ -483,12 +483,12 @@ void explain(const run_facts& f, finding& out) {
                          (f.bad_stream == f.run_id ? std::string("the run") : "stream " + text(f.bad_stream)) +
                          " does not fit, " + ending_cut(f.problem) + '.';
         shows(f.bad_row, f.bad_row.seq > 0 ? "the first event that does not fit" : "the first row that does not fit");
-        out.next_action = "Trust nothing that this report says: compare it with an export or a backup kept elsewhere, "
-                          "and find out who had superuser rights.";
         if (f.pending > 0)
-            out.next_action += ' ' + plural(f.pending, "message") + (f.pending == 1 ? " is" : " are") +
-                               " still to be sent: sor pause tenant " + sh(f.tenant) +
-                               " --reason 'changed history' holds " + (f.pending == 1 ? "it" : "them") + " back.";
+            out.next_action = "First decide whether " + plural(f.pending, "message") +
+                              " that nobody has sent yet may go out: sor pause tenant " + sh(f.tenant) +
+                              " --reason 'changed history' stops all of the tenant until sor resume. ";
+        out.next_action += "Trust nothing that this report says: compare it with an export or a backup kept elsewhere, "
+                           "and find out who had superuser rights.";
         out.command = "sor verify --tenant " + sh(f.tenant);
         return;
     case run_kind::crashed:
@@ -496,13 +496,13 @@ void explain(const run_facts& f, finding& out) {
                          ": the run recorded nothing after " + text(f.last_event_at) + " and its lease ran out.";
         shows(run, "running, its lease over");
         shows(f.last_row, "the last event");
-        out.next_action = "Start the worker again" +
+        out.next_action = (f.open == 0 ? std::string()
+                                       : "First ask the service behind " + quoted(f.open_tool) + " whether request " +
+                                             text(f.open_request) + " took effect: nobody recorded an answer. ") +
+                          "Start the worker again" +
                           (f.run_key.empty() ? std::string() : " with the same run key, " + quoted(f.run_key)) +
                           ": it resumes the run, finished turns are not repeated; " + std::string(same_ids) +
                           ". Should the old process live on, whatever it writes is refused.";
-        if (f.open > 0)
-            out.next_action += " The outcome of " + plural(f.open, "outside call") +
-                               " is not known: ask the service before such a call is made again.";
         out.command = start_worker(f, true);
         return;
     case run_kind::failed:
@@ -568,7 +568,8 @@ void explain(const run_facts& f, finding& out) {
         shows(f.unknown_call, "the call whose outcome is not known");
         shows(f.resumed, "the holder that made it was lost");
         out.next_action = "Ask the service behind " + quoted(f.unknown_tool) + " whether request " +
-                          text(f.unknown_request) + ", which the command shows, took effect. Only if it did not, " +
+                          text(f.unknown_request) +
+                          ", which the command shows, took effect. Only if it did not, call again in a new run: " +
                           std::string(same_ids) + '.';
         out.command = show_call(f, f.unknown_request);
         return;

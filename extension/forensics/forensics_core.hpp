@@ -64,6 +64,7 @@ struct run_facts {
     int bad_turn = 0;
     row_name bad_call, bad_call_event;
     std::string_view unknown_tool, unknown_request; // the last call of unknown outcome
+    std::string_view open_tool, open_request;       // the last call that was begun and has not ended
     row_name unknown_call;
     std::span<const counted> outside_calls; // begun ones, by tool
     std::int64_t items_completed = 0;

@@ -136,8 +136,9 @@ TEST(narrative, of_items_and_messages) {
         "Relay \"r1\" for ann@x could not send the message to mail at attempt 1: timeout; it will be tried again.");
     EXPECT_EQ(tell("outbox.dead", {{"destination", "mail"}, {"error", "no such user"}}, 0, "system", "r1"),
               "Relay \"r1\" for ann@x gave up the message to mail: no such user.");
-    EXPECT_EQ(tell("item.requeued", {{"queue", "outbox"}, {"item_id", "M"}, {"destination", "mail"}, {"dedup_key", "k"}},
-                   0, "user", "olga"),
+    EXPECT_EQ(tell("item.requeued",
+                   {{"queue", "outbox"}, {"item_id", "M"}, {"destination", "mail"}, {"dedup_key", "k"}}, 0, "user",
+                   "olga"),
               "olga for ann@x put the message to mail (dedup key k) back into the outbox.");
 }
 
@@ -318,9 +319,11 @@ TEST(report, of_a_run_whose_holder_was_lost) {
     EXPECT_EQ(s.cause_and_next_action, found.root_cause + " Evidence: runs R, agent_events L (seq 9). " +
                                            found.next_action + " Next: " + found.command);
     f.open = 1;
-    EXPECT_NE(find_cause(f).next_action.find(
-                  "The outcome of 1 outside call is not known: ask the service before such a call is made again."),
-              std::string::npos);
+    f.open_tool = "model";
+    f.open_request = "Q";
+    EXPECT_EQ(find_cause(f).next_action.find("First ask the service behind \"model\" whether request Q took effect: "
+                                             "nobody recorded an answer. Start the worker again"),
+              0u);
 }
 
 TEST(report, of_a_resumed_run_says_what_became_of_the_stale_holder) {
@@ -444,9 +447,10 @@ TEST(report, of_an_unknown_outcome) {
               "The outcome of the outside call of \"model\", request Q, cannot be known: it was begun, and no answer "
               "was recorded.");
     EXPECT_EQ(evidence_of(found), "tool_calls C");
-    EXPECT_EQ(found.next_action, "Ask the service behind \"model\" whether request Q, which the command shows, took "
-                                 "effect. Only if it did not, retry with the same request ids, so that what took "
-                                 "effect is not repeated.");
+    EXPECT_EQ(found.next_action,
+              "Ask the service behind \"model\" whether request Q, which the command shows, took "
+              "effect. Only if it did not, call again in a new run: retry with the same request ids, so "
+              "that what took effect is not repeated.");
     EXPECT_EQ(found.command, "select pg_catalog.jsonb_pretty(c) from pg_catalog.jsonb_array_elements("
                              "sor.forensic_report('T', 'R') -> 'tool_calls') c where c ->> 'request_id' = 'Q';");
     EXPECT_EQ(summarize(f, found).side_effects,
@@ -544,9 +548,10 @@ TEST(report, of_changed_history_says_so_before_anything_else) {
     f.bad_stream = f.run_id;
     f.pending = 2;
     EXPECT_EQ(find_cause(f).root_cause.find("History was changed: event 3 of the run does not fit"), 0u);
-    EXPECT_NE(find_cause(f).next_action.find("2 messages are still to be sent: sor pause tenant Alice --reason "
-                                             "'changed history' holds them back."),
-              std::string::npos);
+    EXPECT_EQ(find_cause(f).next_action.find("First decide whether 2 messages that nobody has sent yet may go out: sor "
+                                             "pause tenant Alice --reason 'changed history' stops all of the tenant "
+                                             "until sor resume. Trust nothing"),
+              0u);
 }
 
 TEST(report, quotes_what_a_command_holds) {
