@@ -379,7 +379,8 @@ for my $signal (qw(TERM INT))
 	my $errors = 0;
 	for my $round (1 .. 3)
 	{
-		$world->node->restart($round % 2 ? 'immediate' : 'fast');
+		$world->node->stop($round % 2 ? 'immediate' : 'fast');
+		$world->node->start;
 		my $n = 0;
 		poll_until('an answer', sub {
 			my $id = "round $round." . ++$n;
