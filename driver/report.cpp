@@ -201,8 +201,7 @@ void add_other_runs(report::period& what, db::connection& connection) {
 }
 
 void print_page_of_period(const report_options& options, db::connection& connection, const db::tenant& tenant,
-                          const db::time_range& meant) {
-    const auto time = db::resolve(connection, meant);
+                          const db::resolved_time& time) {
     const db::time_range range{time.since, time.until};
     const auto runs = db::find_runs(connection, tenant.id, std::nullopt, std::nullopt, options.max, range);
     report::period what{tenant,
@@ -216,11 +215,13 @@ void print_page_of_period(const report_options& options, db::connection& connect
 }
 
 exit_status report_period(const report_options& options, db::connection& connection, const db::tenant& tenant,
-                          const db::time_range& time) {
+                          const db::time_range& meant) {
+    const auto resolved = db::resolve(connection, tenant.id, meant);
     if (options.format == "html") {
-        print_page_of_period(options, connection, tenant, time);
+        print_page_of_period(options, connection, tenant, resolved);
         return exit_status::done;
     }
+    const db::time_range time{resolved.since, resolved.until};
     const auto happenings = db::what_happened(connection, tenant.id, time, options.max);
     const bool cut = happenings.size() == static_cast<std::size_t>(options.max);
     if (options.format == "json") {

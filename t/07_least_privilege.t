@@ -12,6 +12,9 @@ $world->work_ok('--batch', 7);
 $world->relay_ok;
 my ($tenant, $run) = split /\|/, $world->sql("SELECT t.name, r.id FROM sor.runs r JOIN sor.tenants t USING (tenant_id) LIMIT 1");
 $world->ok_sor([ 'report', '--dbname', 'service=reconciler_auditor', '--tenant', $tenant, '--run', $run ], 'report');
+$world->ok_sor([ 'report', '--dbname', 'service=reconciler_auditor', '--tenant', $tenant, @$_ ], "report @$_")
+	for [], [ '--since', 'yesterday' ], [ '--since', 'yesterday', '--format', 'html' ], [ '--at', 'yesterday', '--format', 'html' ];
+$world->ok_sor([ $_, '--dbname', 'service=reconciler_auditor' ], $_) for 'verify', 'metrics', 'status';
 $world->ok_sor([ 'purge', '--dbname', 'service=reconciler_relay' ], 'purge');
 $world->ok_sor([ 'doctor', '--dbname', 'service=operator' ], 'doctor');
 

@@ -200,11 +200,14 @@ std::vector<found_run> find_runs(connection& connection, const std::string& tena
     return runs;
 }
 
-resolved_time resolve(connection& connection, const time_range& time) {
+resolved_time resolve(connection& connection, const std::string& tenant_id, const time_range& time) {
     const auto result = connection.query(
-        "select to_json(since) #>> '{}', to_json(until) #>> '{}', until > now() from (select $1::timestamptz + "
-        "$2::interval as since, $3::timestamptz + $4::interval as until) bounds",
-        {time.since, time.since_moved_by, time.until, time.until_moved_by});
+        "select to_json($2::timestamptz + $3::interval) #>> '{}', to_json($4::timestamptz + $5::interval) #>> '{}', "
+        "$4::timestamptz + $5::interval > now() from sor.granted_tenants() where tenant_id = $1::uuid",
+        {tenant_id, time.since, time.since_moved_by, time.until, time.until_moved_by});
+    if (result.rows() == 0)
+        throw failure(exit_status::refused, "the tenant is no longer granted to the login", {},
+                      "An operator grants tenants with sor.grant_tenant.");
     return {result.text(0, 0), result.text(0, 1), result.boolean(0, 2)};
 }
 

@@ -110,12 +110,12 @@ struct time_range {
     std::string since, until;
     std::string since_moved_by = "0", until_moved_by = "0";
 };
-// Its bounds as moments, spelled as in JSON.
+// Its bounds as moments, spelled as in JSON: what is asked by them is of one period, however often `now` passes.
 struct resolved_time {
     std::string since, until;
     bool ends_later; // than now
 };
-resolved_time resolve(connection&, const time_range& time);
+resolved_time resolve(connection&, const std::string& tenant_id, const time_range& time);
 // Newest first; with a time, those in progress at some moment of it.
 std::vector<found_run> find_runs(connection&, const std::string& tenant_id, const std::optional<std::string>& worker,
                                  const std::optional<std::string>& run_key, int max,
