@@ -200,7 +200,7 @@ void connection::send(const char* sql, const sql_parameters& parameters, std::so
 
 query_result connection::receive(std::source_location where) {
     in_flight_ = false;
-    if (ends_on_stop_)
+    if (ends_on_stop_ && !ended_on_stop_)
         wait_or_stop();
     PGresult* first = PQgetResult(connection_.get());
     if (!first)
@@ -222,6 +222,7 @@ query_result connection::receive(std::source_location where) {
     auto sqlstate = field(first, PG_DIAG_SQLSTATE);
     if (sqlstate.empty())
         broken(where);
+    ended_on_stop_ |= sqlstate == "57014" && stop::requested();
     throw sql_error(std::move(sqlstate), field(first, PG_DIAG_MESSAGE_PRIMARY), field(first, PG_DIAG_MESSAGE_DETAIL),
                     field(first, PG_DIAG_MESSAGE_HINT), field(first, PG_DIAG_CONTEXT), where);
 }

@@ -86,7 +86,8 @@ public:
     // Whether the statement in flight is answered, or is within that time.
     bool answered_within(std::chrono::milliseconds duration);
 
-    // From now on a stop that was requested (stop.hpp) ends the statement that runs: it fails with 57014.
+    // From now on a stop that was requested (stop.hpp) ends the statement that runs, or else the next: it fails with
+    // 57014. Those after it run to their end: they record what became of it.
     void end_statements_on_stop() { ends_on_stop_ = true; }
     // Called with each warning of the server: message, detail, hint. They are dropped unless this is set.
     using warning_handler = std::function<void(const std::string&, const std::string&, const std::string&)>;
@@ -115,7 +116,7 @@ private:
 
     std::unique_ptr<PGconn, decltype(&PQfinish)> connection_;
     std::unique_ptr<warning_handler> on_warning_;
-    bool in_flight_ = false, ends_on_stop_ = false;
+    bool in_flight_ = false, ends_on_stop_ = false, ended_on_stop_ = false;
 };
 
 // The PG* variables that say the same as these parameters: for programs that we start.
