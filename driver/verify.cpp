@@ -20,9 +20,13 @@ std::string as_text(const db::tenant& tenant, const db::verification& found) {
         return "ok    " + name + std::to_string(found.events) + " events in " + std::to_string(found.streams) +
                (found.streams == 1 ? " stream\n" : " streams\n");
     const auto bad = nlohmann::json::parse(found.first_bad);
-    const auto of = [&](const char* key) { return bad.at(key).is_null() ? "none" : bad.at(key).dump(); };
-    return "FAIL  " + name + bad.at("problem").get<std::string>() + "\n      stream " + of("stream_id") + ", seq " +
-           of("seq") + ", event " + of("id") + "\n";
+    auto text = "FAIL  " + name + bad.at("problem").get<std::string>() + "\n      stream " + bad.at("stream_id").dump();
+    const bool of_event = !bad.at("seq").is_null();
+    if (of_event)
+        text += ", seq " + bad.at("seq").dump();
+    if (!bad.at("id").is_null())
+        text += (of_event ? ", event " : ", row ") + bad.at("id").dump();
+    return text + "\n";
 }
 
 exit_status verify(const verify_options& options, command_context& context) {
@@ -54,9 +58,10 @@ exit_status verify(const verify_options& options, command_context& context) {
 void declare_verify(CLI::App& app, common_options& common, chosen_command& chosen) {
     auto* command = add_command(
         app, "verify", "Recompute the hash chain of all history",
-        "Of each tenant granted to the login: reads every event, and what the journal and the outbox say there must\n"
-        "be. Prints the first event that does not fit of each tenant and ends with 1; success is silent, so that cron\n"
-        "mails only trouble. sor status and sor metrics tell the outcome and its age. For a login in sor_auditor.",
+        "Of each tenant granted to the login: reads every event, and every row of the journal and the outbox, which\n"
+        "events tell of. Prints the first of each tenant that does not fit and ends with 1; success is silent, so\n"
+        "that cron mails only trouble. sor status and sor metrics tell the outcome and its age. For a login in\n"
+        "sor_auditor.",
         common);
     auto options = std::make_shared<verify_options>();
     command->add_option("--tenant", options->tenant, "This tenant alone")->type_name("NAME");

@@ -26,6 +26,14 @@ like($world->sor([ 'status', '--dbname', 'service=operator' ])->{out}, qr/histor
 my $rows = decode_json($world->sor([ @verify, '--json' ])->{out});
 is(join(' ', map { $_->{tenant} . (defined $_->{first_bad} ? " $_->{first_bad}{id}" : '') } @$rows), "Alice Bob $id Carol", 'for programs');
 
+# a row that its events tell otherwise; a row that is gone
+my ($message, $of_run) = split /\|/, $world->sql("SELECT id, run_id FROM sor.outbox WHERE tenant_id = '$alice' ORDER BY id LIMIT 1");
+$world->sql("UPDATE sor.outbox SET payload = payload || '{\"to\": \"thief\@example.com\"}' WHERE id = '$message'");
+is($world->sor([ @verify, '--tenant', 'Alice' ])->{out}, qq{FAIL  tenant "Alice": its row of outbox is not what its events tell: payload\n      stream "$of_run", row "$message"\n}, 'an edited message');
+my $gone = $world->sql("SELECT id FROM sor.runs WHERE tenant_id = '$alice' ORDER BY id LIMIT 1");
+$world->sql("SET session_replication_role = replica; DELETE FROM sor.runs WHERE id = '$gone'");
+is($world->sor([ @verify, '--tenant', 'Alice' ])->{out}, qq{FAIL  tenant "Alice": the run is gone, and its events say that it is succeeded\n      stream "$gone"\n}, 'a run without its row');
+
 # who may
 is($world->sor([ @verify, '--tenant', 'nobody' ])->{rc}, 77, 'an unknown tenant');
 is($world->sor([ 'verify', '--dbname', 'service=reconciler_worker' ])->{rc}, 77, 'a worker may not');

@@ -423,44 +423,79 @@ void conclude(const chain& ended, state& tables, verdict& out) {
     "select id, " ROW_TOLD("tool_calls", "'run_id', $2, 'turn_no', turn_no, 'id', id") " from " EVENTS_TOLD(           \
         "tool_call_id as id, min(turn_no) as turn_no, ", "tool\\_call.%", " group by tool_call_id")
 
-// Holds each row of the run, and what its messages are, against what the events tell of it.
-void verify_rows(const pg_uuid_t& tenant, const pg_uuid_t& run, verdict& out) {
+// How the first of the rows differs from what the events tell of it: its table, its id, the columns, whether the row is
+// missing, whether the events are, and the stream.
+#define DIFFERENCE_OF(rows)                                                                                            \
+    "select place, coalesce(kept, told) ->> 'id', (select pg_catalog.string_agg(coalesce(k.key, t.key), ', ' order by" \
+    " coalesce(k.key, t.key)) from pg_catalog.jsonb_each(kept) k full join pg_catalog.jsonb_each(told) t"              \
+    " on t.key = k.key where k.value is distinct from t.value), kept is null, told is null, stream_id from (" rows     \
+    ") x where kept is distinct from told order by place, coalesce(kept, told) ->> 'id' limit 1"
+
+void found_difference(const bridge::result& rows, verdict& out) {
     static constexpr const char* places[] = {"runs", "turns", "tool_calls", "outbox"};
-    static bridge::statement differing(
-        "select place, coalesce(kept, told) ->> 'id', (select pg_catalog.string_agg(coalesce(k.key, t.key), ', ' order "
-        "by coalesce(k.key, t.key)) from pg_catalog.jsonb_each(kept) k full join pg_catalog.jsonb_each(told) t on "
-        "t.key "
-        "= k.key where k.value is distinct from t.value), kept is null, told is null from ("
-        // extending a lease is no event
-        " select 0 as place, kept - case when kept ->> 'status' = 'running' then 'lease_until' else '' end "
-        "as kept, told - case when kept ->> 'status' = 'running' then 'lease_until' else '' end as told"
-        "   from (select pg_catalog.to_jsonb(r) as kept from sor.runs r where tenant_id = $1 and id = $2) k full join "
-        "(" RUN_TOLD ") t on true"
-        " union all select 1, kept, told from (select turn_no, pg_catalog.to_jsonb(r) as kept from sor.turns r "
-        "where tenant_id = $1 and run_id = $2) k full join (" TURNS_TOLD ") t on t.turn_no = k.turn_no"
-        " union all select 2, kept, told from (select id, pg_catalog.to_jsonb(r) as kept from "
-        "sor.tool_calls r where tenant_id = $1 and run_id = $2) k full join (" CALLS_TOLD ") t on t.id = k.id"
-        " union all select 3, pg_catalog.jsonb_build_object('id', id, 'destination', destination, "
-        "'event_type', event_type, 'aggregate_id', aggregate_id, 'dedup_key', dedup_key, 'payload', payload, "
-        "'tool_call_id', tool_call_id, 'last_error', last_error), (select pg_catalog.jsonb_build_object('id', o.id, "
-        "'tool_call_id', e.tool_call_id, 'last_error', (select l.payload ->> 'error' from sor.agent_events l where "
-        "l.tenant_id = $1 and l.stream_id = o.id and l.event_type in ('outbox.failed', 'outbox.dead') order by l.seq "
-        "desc limit 1)) || (e.payload - 'available_at') from sor.agent_events e where e.tenant_id = $1 and e.stream_id "
-        "= o.id and e.seq = 1) from sor.outbox o where tenant_id = $1 and run_id = $2"
-        ") x where kept is distinct from told order by place, coalesce(kept, told) ->> 'id' limit 1",
-        {UUIDOID, UUIDOID});
-    const auto found = differing.look(in(tenant), in(run));
-    if (found.empty())
+    if (rows.empty())
         return;
-    out.table = places[found.integer(0, 1)];
+    out.table = places[rows.integer(0, 1)];
     pg_uuid_t row = {};
-    if (const char* id = found.string_or_null(0, 2))
+    if (const char* id = rows.string_or_null(0, 2))
         bridge::parse_uuid(id, row);
-    out.found(run, 0, &row,
-              found.boolean(0, 4) ? psprintf("its events tell of a row of %s that is gone", out.table)
-              : found.boolean(0, 5)
+    out.found(rows.uuid(0, 6), 0, &row,
+              rows.boolean(0, 4) ? psprintf("its events tell of a row of %s that is gone", out.table)
+              : rows.boolean(0, 5)
                   ? psprintf("it has a row of %s that no event tells of", out.table)
-                  : psprintf("its row of %s is not what its events tell: %s", out.table, found.string(0, 3)));
+                  : psprintf("its row of %s is not what its events tell: %s", out.table, rows.string(0, 3)));
+}
+
+// Holds the row of the run, of its turns and of its calls against what the events tell.
+void verify_journal(const pg_uuid_t& tenant, const pg_uuid_t& run, verdict& out) {
+    static bridge::statement difference(
+        DIFFERENCE_OF(
+            // extending a lease is no event
+            "select 0 as place, $2 as stream_id, kept - case when kept ->> 'status' = 'running' then 'lease_until' "
+            "else '' end as kept, told - case when kept ->> 'status' = 'running' then 'lease_until' else '' end as told"
+            "   from (select pg_catalog.to_jsonb(r) as kept from sor.runs r where tenant_id = $1 and id = $2) k full "
+            "join (" RUN_TOLD ") t on true"
+            " union all select 1, $2, kept, told from (select turn_no, pg_catalog.to_jsonb(r) as kept from sor.turns r "
+            "where tenant_id = $1 and run_id = $2) k full join (" TURNS_TOLD ") t on t.turn_no = k.turn_no"
+            " union all select 2, $2, kept, told from (select id, pg_catalog.to_jsonb(r) as kept from "
+            "sor.tool_calls r where tenant_id = $1 and run_id = $2) k full join (" CALLS_TOLD ") t on t.id = k.id"),
+        {UUIDOID, UUIDOID});
+    const auto rows = difference.look(in(tenant), in(run));
+    found_difference(rows, out);
+    rows.free();
+}
+
+// Holds what messages are against what the events tell. run null: all of the tenant's.
+void verify_messages(const pg_uuid_t& tenant, const pg_uuid_t* run, verdict& out) {
+#define DIFFERENCE_OF_MESSAGES(of_run)                                                                                 \
+    DIFFERENCE_OF(                                                                                                     \
+        "select 3 as place, coalesce(run_id, id) as stream_id, pg_catalog.jsonb_build_object('id', id, 'destination'," \
+        " destination, 'event_type', event_type, 'aggregate_id', aggregate_id, 'dedup_key', dedup_key, 'payload',"     \
+        " payload, 'tool_call_id', tool_call_id, 'last_error', last_error) as kept,"                                   \
+        " (select pg_catalog.jsonb_build_object('id', o.id, 'tool_call_id', e.tool_call_id, 'last_error',"             \
+        "   (select l.payload ->> 'error' from sor.agent_events l where l.tenant_id = $1 and l.stream_id = o.id"       \
+        "     and l.event_type in ('outbox.failed', 'outbox.dead') order by l.seq desc limit 1))"                      \
+        "   || (e.payload - 'available_at')"                                                                           \
+        "   from sor.agent_events e where e.tenant_id = $1 and e.stream_id = o.id and e.seq = 1) as told"              \
+        " from sor.outbox o where tenant_id = $1" of_run)
+    static bridge::statement of_tenant(DIFFERENCE_OF_MESSAGES(""), {UUIDOID});
+    static bridge::statement of_run(DIFFERENCE_OF_MESSAGES(" and run_id = $2"), {UUIDOID, UUIDOID});
+#undef DIFFERENCE_OF_MESSAGES
+    found_difference(run ? of_run.look(in(tenant), in(*run)) : of_tenant.look(in(tenant)), out);
+}
+
+// Each row of the journal and each message against what the events tell. run null: all of the tenant's.
+void verify_rows(const pg_uuid_t& tenant, const pg_uuid_t* run, verdict& out) {
+    static bridge::statement runs("select id from sor.runs where tenant_id = $1 order by id", {UUIDOID});
+    if (run)
+        verify_journal(tenant, *run, out);
+    else
+        for_each(runs.open(in(tenant)), [&](const bridge::result& rows, uint64 i) {
+            if (!out.bad)
+                verify_journal(tenant, rows.uuid(i, 1), out);
+        });
+    if (!out.bad)
+        verify_messages(tenant, run, out);
 }
 
 #define EVENTS_TO_VERIFY "select " SOR_HASHED_COLUMNS ", prev_hash, hash from sor.agent_events where tenant_id = $1"
@@ -510,8 +545,8 @@ void verify(const pg_uuid_t& tenant, const pg_uuid_t* run, verdict& out) {
     MemoryContextDelete(of_batch);
     events.close();
     tables.close();
-    if (run != nullptr && !out.bad)
-        verify_rows(tenant, *run, out);
+    if (!out.bad)
+        verify_rows(tenant, run, out);
 }
 
 bool has_run(const pg_uuid_t& tenant, const pg_uuid_t& run) {

@@ -40,7 +40,7 @@ create function sor.verify_events(tenant_id uuid, run_id uuid default null, out 
 comment on function sor.verify_events(uuid, uuid) is
     'Recomputes the hash chain of every stream of the tenant, or of one run and its messages, as of one moment. first_bad is null, or {stream_id, seq, id, problem} of the first '
     'event that does not fit: changed, missing, inserted or out of order. What a chain cannot show, events missing at the end of a stream, is looked for in the journal and the outbox. '
-    'Of one run, each row of the journal and the outbox is also compared with what the events tell; id is then that of the first row that differs, and seq null. '
+    'Then each row of both is compared with what the events tell; id is that of the first row that differs, and seq null. '
     'The nil uuid stands for the system, whose stream has migrations and registrations. Errors: SR002 not granted, SR010 no such run.';
 
 create table sor.verifications (
