@@ -157,6 +157,10 @@ for my $kind (sort keys %kinds)
 my $hostile_page = slurp("$pages/hostile.html");
 like($hostile_page, qr/\b10\d{5} characters in all/, 'what is cut says how long it is');
 like($hostile_page, qr/take the command from --format json/, 'of a command with what nobody would see, a copy would be another');
+unlike($hostile_page, qr/data-of="command"/, 'so there is no button for one');
+like(slurp("$pages/crash.html"), qr/data-of="command"/, 'as there is elsewhere');
+like(unescaped(slurp("$pages/crash.html")), qr/Statusrunning, its holder lost/, 'a crashed run has the status that it has, and its holder lost');
+like(unescaped(slurp("$pages/unknown.html")), qr/unknown[^\n]*no answer/, 'a call without an answer took no time');
 unlike(slurp("$pages/crash.html"), qr/take the command from --format json/, 'of no other');
 like(slurp("$pages/hostile.json"), qr/"x": 1e400|"x": 10{400}/, 'a number beyond a double passes');
 
@@ -185,7 +189,7 @@ for my $card (@cards)
 		cmp_ok(index($plain, $part), '>=', 0, "a period: $kind: what the run's own page says") or diag("$part\n$plain");
 	}
 }
-like(unescaped($of_period), qr/What reached the outside world in that time\?22 messages were accepted by their destinations, 1 given up\. 2 calls outside the database were begun; the outcome of 1 cannot be known\./,
+like(unescaped($of_period), qr/What reached the outside world in that time\?22 messages were accepted by their destinations, 1 given up\. 2 calls outside the database were begun; the outcome of 1 cannot be known\. Of the runs that were looked into, 2 messages wait to be sent and 1 call outside the database has no recorded answer yet\./,
 	'a period: what reached the outside');
 like(unescaped($of_period), qr/20 messages of reconciler success, /, 'and which run sent it');
 is(scalar(() = $of_period =~ /<tr class="bad"[^>]*data-run="[^"]*" data-kind="call" data-bad="yes">(?:(?!<tr).)*the first event that does not fit/gs), 1, 'a period: the altered event is marked');

@@ -69,8 +69,9 @@ public:
         out += fact("On behalf of", user.empty() ? "nobody" : html(user, 200));
         if (!key.empty())
             out += fact("Run key", html(key, 200));
-        out += fact("Status",
-                    is_doubtful() ? html(run_.text("status")) + " (no evidence)" : status_element(run_.text("status")));
+        out += fact("Status", is_doubtful() ? html(run_.text("status")) + " (no evidence)"
+                                            : status_element(run_.text("status")) +
+                                                  (headline_.kind == "crashed" ? ", its holder lost" : ""));
         out += fact("Time, " + html(clock_.zone()), clock_.between(run_.text("started_at"), run_.text("finished_at"))) +
                "</dl>\n";
         out += alarm() + "</header>\n<main id=\"main\" tabindex=\"-1\">\n" + answers() + picture();
@@ -297,9 +298,9 @@ private:
         std::string out = "<h2 id=\"h-calls\">Tool calls</h2>\n";
         if (calls_.empty())
             return out + "<p>The run called no tool.</p>\n";
-        std::string table =
-            table_begin("calls", plural(calls_.size(), "attempt") + "; a retry that got the stored response is none",
-                        {"Turn", "Tool", "Status", "Started", "Took", "What was asked and answered"});
+        std::string table = table_begin(
+            "calls", plural(calls_.size(), "attempt") + ", not counting retries that got the stored response",
+            {"Turn", "Tool", "Status", "Started", "Took", "What was asked and answered"});
         for (const row& c : limited(calls_)) {
             const auto status = c.text("status");
             const auto from = moment_of(c.text("started_at")), to = moment_of(c.text("finished_at"));
@@ -313,7 +314,9 @@ private:
                 "\"><td class=\"number\">" + html(c.text("turn_no")) + "</td><td>" + html(c.text("tool"), 200) +
                 "</td><td>" + status_element(status) + "</td><td>" + clock_.element(c.text("started_at")) +
                 "</td><td class=\"number\">" +
-                (from && to ? duration_text(std::max<std::int64_t>(0, *to - *from)) : std::string("not ended")) +
+                (status == "unknown" ? std::string("no answer")
+                 : from && to        ? duration_text(std::max<std::int64_t>(0, *to - *from))
+                                     : std::string("not ended")) +
                 "</td><td class=\"text\">" +
                 (message.empty() ? std::string()
                                  : html(message) + (error.has("sqlstate") ? " (" + html(error.text("sqlstate")) + ")"

@@ -21,6 +21,7 @@ struct run_story {
         std::string created_at, type, says;
     };
     std::vector<event> evidence;
+    std::size_t waiting_messages = 0, open_calls = 0; // that may reach the outside yet, or may have
 };
 run_story story_of(std::string_view report);
 db::found_run run_of(std::string_view report);

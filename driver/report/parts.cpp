@@ -272,7 +272,7 @@ std::string events_section(const std::vector<told_event>& events, const clock_fa
     const bool one_day = day == day_of(events.back().created_at);
     std::string table =
         table_begin("events", caption + (one_day ? ", on " + html(day) : std::string()) + ", when each was recorded",
-                    {"Time", "Since begin", "Event", "What happened"});
+                    {"Time", "Since first", "Event", "What happened"});
     std::size_t left_out = 0;
     const auto gap = [&] {
         if (left_out > 0)
@@ -368,12 +368,15 @@ std::string command_block(const std::string& id, const std::string& command, con
         notes += (notes.empty() ? "" : "; ") + ("<span class=\"id\">" + html(named) + "</span> is ") + what;
     if (!notes.empty())
         notes += '.';
-    if (visible(command, true) != command) // a copy would hold their names
+    const bool can_be_copied = visible(command, true) == command; // else a copy would hold names of characters
+    if (!can_be_copied)
         notes += std::string(notes.empty() ? "" : " ") +
                  "Characters that nobody would see are named here: take the command from --format json.";
-    return "<div class=\"command\"><pre id=\"" + html(id) + "\">" + text +
-           "</pre><span class=\"controls\" hidden><button type=\"button\" class=\"copy\" data-of=\"" + html(id) +
-           "\">Copy</button></span></div>" + (notes.empty() ? notes : "<p class=\"small\">" + notes + "</p>");
+    return "<div class=\"command\"><pre id=\"" + html(id) + "\">" + text + "</pre>" +
+           (can_be_copied ? "<span class=\"controls\" hidden><button type=\"button\" class=\"copy\" data-of=\"" +
+                                html(id) + "\">Copy</button></span>"
+                          : std::string()) +
+           "</div>" + (notes.empty() ? notes : "<p class=\"small\">" + notes + "</p>");
 }
 
 std::string page_begin(const std::string& title, const std::string& heading, tone colour, std::string_view what) {

@@ -124,7 +124,7 @@ private:
                "id=\"next-action\">" +
                (!first          ? std::string("No action is needed.")
                 : !first->story ? "See what became of " + link(*first) + "."
-                                : "Begin with " + link(*first) + ": " + html(first->story->next_action)) +
+                                : "Begin with " + link(*first) + ". " + html(first->story->next_action)) +
                (wrong_ > 1 ? " Then go on down the list: each run says what to do about it." : "") +
                "</p></section>\n<section class=\"wide\" aria-labelledby=\"a-outside\"><h2 id=\"a-outside\">What "
                "reached the "
@@ -168,11 +168,31 @@ private:
                (calls == 0 ? "No call" : plural(calls, "call")) + " outside the database " +
                (calls > 1 ? "were begun" : "was begun") +
                (unknown == 0 ? std::string() : "; the outcome of " + std::to_string(unknown) + " cannot be known") +
-               '.' +
+               '.' + unsettled() +
                (is_cut(events_.size())
                     ? " So far the first " + plural(events_.size(), "event") + " of that time; --max shows more."
                     : "") +
                "</p>" + (list.empty() ? list : "<ul class=\"small\">" + list + "</ul>");
+    }
+
+    // What of the outside may be settled later, whenever it was begun.
+    std::string unsettled() const {
+        std::size_t waiting = 0, open = 0;
+        for (const told& t : told_)
+            if (t.story) {
+                waiting += t.story->waiting_messages;
+                open += t.story->open_calls;
+            }
+        if (waiting + open == 0)
+            return {};
+        return " Of the runs that were looked into, " +
+               (waiting == 0 ? std::string()
+                             : plural(waiting, "message") + (waiting == 1 ? " waits" : " wait") + " to be sent") +
+               (waiting > 0 && open > 0 ? " and " : "") +
+               (open == 0 ? std::string()
+                          : plural(open, "call") + " outside the database " + (open == 1 ? "has" : "have") +
+                                " no recorded answer yet") +
+               '.';
     }
 
     std::string integrity() const {
@@ -223,7 +243,8 @@ private:
                "</dd><dt>What to do next</dt><dd>" + html(t.story->next_action) +
                (t.story->command.empty() ? std::string()
                                          : command_block("command-" + t.run.id, t.story->command, t.story->ids)) +
-               "</dd></dl></article>\n";
+               "</dd></dl>\n<p class=\"small\">All of it: <code>sor report <span class=\"nowrap\">" + html(t.run.id) +
+               "</span> <span class=\"nowrap\">--format</span> html</code></p></article>\n";
     }
 
     std::string rest() const {
@@ -349,6 +370,10 @@ run_story story_of(std::string_view report) {
                     finding.text("next_action"),   finding.text("command"),
                     summary.text("failure_point"), summary.text("side_effects"),
                     ids_in_command(whole),         {}};
+    for (const row& message : whole.objects("outbox"))
+        story.waiting_messages += message.text("status") == "pending";
+    for (const row& call : whole.objects("tool_calls"))
+        story.open_calls += call.text("status") == "started";
     const auto events = whole.objects("events");
     for (const row& evidence : finding.objects("evidence"))
         for (const row& e : events)

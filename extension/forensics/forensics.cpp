@@ -378,7 +378,7 @@ void examine(const bridge::result& rows, uint64 row, chain& last, verdict& out) 
         unsigned char computed[32];
         events::hash_of(rows, row, prev_hash, computed);
         if (hash == nullptr || memcmp(hash, computed, 32) != 0)
-            out.found(stream, seq, &id, "its columns do not have its hash");
+            out.found(stream, seq, &id, "its columns do not match its hash");
     }
     last.seq = seq;
     last.id = id;

@@ -89,12 +89,19 @@ std::string in_turn(int turn_no) {
     return turn_no == 0 ? std::string() : " in turn " + std::to_string(turn_no);
 }
 
+// Moments are told to the second, and a gap may be shorter.
+std::string span(std::string_view before, std::string_view from, std::string_view between, std::string_view to) {
+    return from == to ? " at " + std::string(from)
+                      : ' ' + std::string(before) + ' ' + std::string(from) + ' ' + std::string(between) + ' ' +
+                            std::string(to);
+}
+
 std::string tell_run(const teller& t, std::string_view verb) {
     if (verb == "started")
         return t.who() + " started the run" + t.maybe(" of key \"", "run_key", "\"") + '.';
     if (verb == "resumed") {
-        std::string out = t.who() + " resumed the run, whose holder was lost, after a gap from " + t.value("gap.from") +
-                          " to " + t.value("gap.to") + '.';
+        std::string out = t.who() + " resumed the run, whose holder was lost, after a gap" +
+                          span("from", t.value("gap.from"), "to", t.value("gap.to")) + '.';
         if (t.has("gap.unended_turn"))
             out += " Turn " + t.value("gap.unended_turn") + " had begun and not finished.";
         if (t.has("gap.unknown_calls#") && t.value("gap.unknown_calls#") != "0")
@@ -329,7 +336,19 @@ std::string start_worker(const run_facts& f, bool resume) {
            (f.user_id.empty() ? "" : ", on_behalf_of => " + sql(f.user_id)) + ");";
 }
 
-constexpr std::string_view same_ids = "retry with the same request ids, so that what took effect is not repeated";
+// Effects within the database are meant: of an outside call the service behind it has to know the id.
+std::string same_ids(const run_facts& f) {
+    return std::string("retry with the same request ids") +
+           (f.is_client || f.queue.empty() ? "" : ", as sor work does by itself") +
+           ", so that nothing that took effect is repeated";
+}
+
+// A call that failed within the database was rolled back.
+std::string nothing_of_it(const run_facts& f) {
+    const bool outside = std::any_of(f.outside_calls.begin(), f.outside_calls.end(),
+                                     [&](const counted& c) { return c.name == f.bad_tool; });
+    return outside || f.bad_tool.empty() ? "" : "Nothing of the call took effect. ";
+}
 
 // A call as it was made: what the service behind it is to be asked about.
 std::string show_call(const run_facts& f, std::string_view request) {
@@ -362,11 +381,12 @@ std::string dead_item(const run_facts& f) {
 // Of a run's error: the item or the call that it came from, with words of its own only where the error has others.
 std::string behind_the_error(const run_facts& f) {
     if (f.items_failed > 0)
-        return "; " + std::string(f.items_failed == 1 ? "the item" : "the last item") + " that failed: " + bad_item(f);
+        return "; before that, " + std::string(f.items_failed == 1 ? "the item" : "the last item") +
+               " that failed: " + bad_item(f);
     if (f.bad_tool.empty())
         return {};
     return f.bad_message.empty() || f.error.find(f.bad_message) == std::string_view::npos
-               ? "; " + bad_call(f)
+               ? "; before that, " + bad_call(f)
                : " (tool " + quoted(f.bad_tool) + in_turn(f.bad_turn) + ", request " + text(f.bad_request) + ')';
 }
 
@@ -376,7 +396,7 @@ std::string where(const run_facts& f) {
 }
 
 std::string lost_between(const run_facts& f) {
-    return "between " + text(f.gap_from) + " and " + text(f.gap_to) +
+    return span("between", text(f.gap_from), "and", text(f.gap_to)).substr(1) +
            (f.gap_turn.empty() ? std::string() : ", in turn " + text(f.gap_turn));
 }
 
@@ -411,8 +431,8 @@ std::string failure_point(const run_facts& f) {
     if (f.status == "failed")
         return "It failed " + where(f) + (f.error.empty() ? std::string() : ": " + ending_cut(f.error)) + '.' + last;
     if (!gap.empty())
-        return "None that stopped the run for good." + gap;
-    return last.empty() ? "None: every turn finished and no call went wrong." : "None that stopped the run." + last;
+        return "The run did not fail." + gap;
+    return last.empty() ? "None: every turn finished and no call went wrong." : "The run did not fail." + last;
 }
 
 // The names are whatever was called: of many a few, and how many more there are.
@@ -420,7 +440,7 @@ std::string list(std::span<const counted> counts) {
     constexpr std::size_t most = 20;
     std::string out;
     for (const counted& c : counts.first(std::min(most, counts.size())))
-        out += (out.empty() ? "" : ", ") + text(c.name) + ' ' + std::to_string(c.count);
+        out += (out.empty() ? "" : ", ") + std::to_string(c.count) + " of " + text(c.name);
     return counts.size() <= most ? out : out + " and " + std::to_string(counts.size() - most) + " more kinds";
 }
 
@@ -474,7 +494,7 @@ void explain(const run_facts& f, finding& out) {
     const row_name run{"runs", f.run_id};
     const auto last_call = [&] {
         shows(f.bad_call, "the last call that went wrong");
-        shows(f.bad_call_event, "its event");
+        shows(f.bad_call_event, "the event of the last call that went wrong");
     };
     switch (out.kind) {
     case run_kind::tampered:
@@ -483,26 +503,33 @@ void explain(const run_facts& f, finding& out) {
                          (f.bad_stream == f.run_id ? std::string("the run") : "stream " + text(f.bad_stream)) +
                          " does not fit, " + ending_cut(f.problem) + '.';
         shows(f.bad_row, f.bad_row.seq > 0 ? "the first event that does not fit" : "the first row that does not fit");
-        if (f.pending > 0)
-            out.next_action = "First decide whether " + plural(f.pending, "message") +
-                              " that nobody has sent yet may go out: sor pause tenant " + sh(f.tenant) +
-                              " --reason 'changed history' stops all of the tenant until sor resume. ";
+        out.command = "sor verify --tenant " + sh(f.tenant);
+        if (f.pending > 0) {
+            out.next_action =
+                "First decide whether " + plural(f.pending, "message") +
+                " that nobody has sent yet may go out; if not, or in doubt, the command stops all work and "
+                "all sending of the tenant until sor resume tenant " +
+                sh(f.tenant) + ". Then look at all of its history, which only reads: " + out.command + ". ";
+            out.command = "sor pause tenant " + sh(f.tenant) + " --reason 'changed history'";
+        }
         out.next_action += "Trust nothing that this report says: compare it with an export or a backup kept elsewhere, "
                            "and find out who had superuser rights.";
-        out.command = "sor verify --tenant " + sh(f.tenant);
         return;
     case run_kind::crashed:
         out.root_cause = "The process that held the run stopped, or could not reach the database, " + where(f) +
                          ": the run recorded nothing after " + text(f.last_event_at) + " and its lease ran out.";
         shows(run, "running, its lease over");
         shows(f.last_row, "the last event");
-        out.next_action = (f.open == 0 ? std::string()
-                                       : "First ask the service behind " + quoted(f.open_tool) + " whether request " +
-                                             text(f.open_request) + " took effect: nobody recorded an answer. ") +
-                          "Start the worker again" +
-                          (f.run_key.empty() ? std::string() : " with the same run key, " + quoted(f.run_key)) +
-                          ": it resumes the run, finished turns are not repeated; " + std::string(same_ids) +
-                          ". Should the old process live on, whatever it writes is refused.";
+        out.next_action =
+            (f.open == 0
+                 ? std::string()
+                 : "First ask the service behind " + quoted(f.open_tool) + " whether request " + text(f.open_request) +
+                       " took effect, for nobody recorded an answer: if it did, or nobody can say, decide whether it "
+                       "may be made a second time, which the resumed run will do, before you go on. ") +
+            "Start the worker again" +
+            (f.run_key.empty() ? std::string() : " with the same run key, " + quoted(f.run_key)) +
+            ": it resumes the run, and turns that finished are not repeated; in the unfinished one, " + same_ids(f) +
+            ". Should the old process live on, whatever it writes is refused.";
         out.command = start_worker(f, true);
         return;
     case run_kind::failed:
@@ -515,7 +542,9 @@ void explain(const run_facts& f, finding& out) {
         shows(f.last_row, "the last event");
         last_call();
         shows(f.bad_item_event, "the last item that failed");
-        out.next_action = "Correct the cause, then " + std::string(same_ids) + ": a new run takes up what is left.";
+        out.next_action = nothing_of_it(f) + "Correct the cause, then " + same_ids(f) +
+                          ": a new run takes up what is left" +
+                          (f.queue.empty() ? std::string() : " in queue " + quoted(f.queue)) + '.';
         out.command = start_worker(f, false);
         return;
     case run_kind::cancelled:
@@ -524,7 +553,7 @@ void explain(const run_facts& f, finding& out) {
                          (f.error.empty() ? std::string() : ": " + ending_cut(f.error)) + '.';
         shows(run, "cancelled");
         shows(f.last_row, "the last event");
-        out.next_action = "Once the reason holds no longer, start a new run" +
+        out.next_action = "Ask who cancelled it whether the reason still holds; if it does not, start a new run" +
                           std::string(f.run_key.empty() ? "" : " under another run key") +
                           ": what was completed is not repeated.";
         out.command = start_worker(f, false);
@@ -545,7 +574,7 @@ void explain(const run_facts& f, finding& out) {
             out.next_action =
                 "Correct the cause, then put " + std::string(f.dead == 1 ? "it" : "each such message") +
                 " back into the outbox. It is sent as it stands: where the message itself is at fault, an "
-                "address for instance, queue a corrected one under another dedup key instead.";
+                "address for instance, queue a corrected one under another dedup key instead, with sor.enqueue.";
             out.command = "sor redrive --tenant " + sh(f.tenant) + " --message " + text(f.dead_message.id);
         } else {
             out.root_cause = plural(f.items_dead, "item") + (f.items_dead == 1 ? " was" : " were") +
@@ -566,11 +595,12 @@ void explain(const run_facts& f, finding& out) {
                          " of " + quoted(f.unknown_tool) + ", request " + text(f.unknown_request) +
                          (f.unknown == 1 ? ", cannot be known" : "") + ": it was begun, and no answer was recorded.";
         shows(f.unknown_call, "the call whose outcome is not known");
-        shows(f.resumed, "the holder that made it was lost");
-        out.next_action = "Ask the service behind " + quoted(f.unknown_tool) + " whether request " +
-                          text(f.unknown_request) +
-                          ", which the command shows, took effect. Only if it did not, call again in a new run: " +
-                          std::string(same_ids) + '.';
+        shows(f.resumed, "the run was resumed: the holder that made the call was lost");
+        out.next_action =
+            "Ask the service behind " + quoted(f.unknown_tool) + " whether request " + text(f.unknown_request) +
+            ", which the command shows and does not repeat, took effect. If it did, nothing is left to do; "
+            "if it did not and is still wanted, call again in a new run: " +
+            same_ids(f) + '.';
         out.command = show_call(f, f.unknown_request);
         return;
     case run_kind::failed_tool:
@@ -582,19 +612,20 @@ void explain(const run_facts& f, finding& out) {
                          bad_call(f) + '.';
         last_call();
         if (f.bad_sqlstate == "SR016") {
-            out.next_action = "Nothing of the call took effect. An operator had paused the tool: see whether it still "
-                              "is; once it goes on, " +
-                              std::string(same_ids) + '.';
+            out.next_action = nothing_of_it(f) +
+                              "An operator had paused the tool: see whether it still is; once it goes on, " +
+                              same_ids(f) + '.';
             out.command = "select * from sor.list_pauses();";
         } else if (out.kind == run_kind::refused_tool) {
-            out.next_action = std::string("Nothing of the call took effect. ") +
+            out.next_action = nothing_of_it(f) +
                               (f.bad_sqlstate == "SR003" ? "Have a user with that role ask for it"
-                                                         : "Have the Worker ask for what is permitted") +
-                              "; see what this user may call.";
+                                                         : "Find out what made the Worker ask for it, its instructions "
+                                                           "or something that it read") +
+                              "; the command shows what this user may call.";
             out.command = "select name, minimum_role, permitted from sor.list_tools(" + sql(f.tenant_id) + ", " +
                           (f.user_id.empty() ? std::string("null") : sql(f.user_id)) + ", true);";
         } else {
-            out.next_action = "Nothing of the call took effect. Correct the cause, then " + std::string(same_ids) + '.';
+            out.next_action = nothing_of_it(f) + "Correct the cause, then " + same_ids(f) + '.';
             out.command = start_worker(f, false);
         }
         return;
@@ -701,7 +732,7 @@ finding find_cause(const run_facts& f) {
     finding out{kind_of(f), {}, {}, {}, {}};
     explain(f, out);
     if (out.command.ends_with(handler))
-        out.next_action += " HANDLER is that of its line in the crontab.";
+        out.next_action += " HANDLER stands for the program that the worker's crontab line names.";
     if (!f.paused.empty() && out.kind != run_kind::tampered && !out.command.empty())
         out.next_action = "First let go on what is paused, " + ending_cut(f.paused) + ". " + out.next_action;
     return out;
@@ -725,17 +756,17 @@ summary summarize(const run_facts& f, const finding& found) {
               (f.items_completed == 0 ? std::string() : plural(f.items_completed, "item") + " completed, ") +
               plural(f.pending + f.dispatched + f.dead, "message") + '.';
 
-    s.timeline = "Started " + text(f.started_at) + ", " +
-                 (f.finished_at.empty() ? "not finished; its last event is of " + text(f.last_event_at)
-                                        : "finished " + text(f.finished_at) + ", after " + text(f.duration)) +
-                 (f.resumptions == 0 ? std::string("; never resumed.")
-                  : f.resumptions == 1
-                      ? "; resumed once, after a gap from "
-                      : "; resumed " + std::to_string(f.resumptions) + " times, the last time after a gap from ") +
-                 (f.resumptions == 0 ? std::string() : text(f.gap_from) + " to " + text(f.gap_to) + '.');
-    const std::string as_it_stands = f.tampered ? "As the changed rows tell it: " : "";
-    s.failure_point = as_it_stands + failure_point(f);
-    s.side_effects = as_it_stands + side_effects(f);
+    s.timeline =
+        "Started " + text(f.started_at) + ", " +
+        (f.finished_at.empty() ? "not finished; its last event is of " + text(f.last_event_at)
+                               : "finished " + text(f.finished_at) + ", after " + text(f.duration)) +
+        (f.resumptions == 0   ? std::string("; never resumed.")
+         : f.resumptions == 1 ? "; resumed once, after a gap"
+                              : "; resumed " + std::to_string(f.resumptions) + " times, the last time after a gap") +
+        (f.resumptions == 0 ? std::string() : span("from", text(f.gap_from), "to", text(f.gap_to)) + '.');
+    const char* by_whom = f.tampered ? " That is what the changed rows tell." : "";
+    s.failure_point = failure_point(f) + by_whom;
+    s.side_effects = side_effects(f) + by_whom;
     std::string evidence;
     for (const piece_of_evidence& e : found.evidence)
         evidence += (evidence.empty() ? "" : ", ") + text(e.row.table) + ' ' + text(e.row.id) +

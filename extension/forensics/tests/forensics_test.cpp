@@ -29,6 +29,8 @@ TEST(narrative, of_a_run) {
               "begun and not finished. The outcome of 2 outside calls cannot be known.");
     EXPECT_EQ(tell("run.resumed", {{"gap.from", "A"}, {"gap.to", "B"}, {"gap.unknown_calls#", "0"}}),
               "Worker \"rec\" for ann@x resumed the run, whose holder was lost, after a gap from A to B.");
+    EXPECT_EQ(tell("run.resumed", {{"gap.from", "A"}, {"gap.to", "A"}}),
+              "Worker \"rec\" for ann@x resumed the run, whose holder was lost, after a gap at A.");
     EXPECT_EQ(tell("run.succeeded", {}), "Worker \"rec\" for ann@x ended the run: it succeeded.");
     EXPECT_EQ(tell("run.failed", {{"error.message", "no such file."}}),
               "Worker \"rec\" for ann@x ended the run: it failed: no such file.");
@@ -272,11 +274,11 @@ TEST(report, of_a_good_run) {
     EXPECT_EQ(name_of(found.kind), "succeeded");
     EXPECT_EQ(found.command, "");
     EXPECT_EQ(s.run, "Run R of worker \"rec\", run key \"night\", succeeded.");
-    EXPECT_EQ(s.scope, "Tenant Alice, on behalf of a@x: 2 turns, 7 tool calls (claim 2, write 5), 5 messages.");
+    EXPECT_EQ(s.scope, "Tenant Alice, on behalf of a@x: 2 turns, 7 tool calls (2 of claim, 5 of write), 5 messages.");
     EXPECT_EQ(s.timeline, "Started T0, finished T9, after 00:00:02; never resumed.");
     EXPECT_EQ(s.failure_point, "None: every turn finished and no call went wrong.");
-    EXPECT_EQ(s.side_effects, "5 messages: 5 dispatched, 0 pending, 0 dead. Reached the outside: mail \"x.y\" 5, the "
-                              "last at T8.");
+    EXPECT_EQ(s.side_effects, "5 messages: 5 dispatched, 0 pending, 0 dead. Reached the outside: 5 of mail \"x.y\", "
+                              "the last at T8.");
     EXPECT_EQ(s.cause_and_next_action, "Nothing went wrong. No action is needed.");
 }
 
@@ -310,19 +312,22 @@ TEST(report, of_a_run_whose_holder_was_lost) {
     EXPECT_EQ(found.root_cause, "The process that held the run stopped, or could not reach the database, in turn 3: "
                                 "the run recorded nothing after T1 and its lease ran out.");
     EXPECT_EQ(evidence_of(found), "runs R, agent_events L 9");
-    EXPECT_EQ(found.next_action,
-              "Start the worker again with the same run key, \"night\": it resumes the run, finished "
-              "turns are not repeated; retry with the same request ids, so that what took effect "
-              "is not repeated. Should the old process live on, whatever it writes is refused. HANDLER is that of "
-              "its line in the crontab.");
+    EXPECT_EQ(
+        found.next_action,
+        "Start the worker again with the same run key, \"night\": it resumes the run, and turns that finished are "
+        "not repeated; in the unfinished one, retry with the same request ids, as sor work does by itself, so that "
+        "nothing that took effect is repeated. Should the old process live on, whatever it writes is refused. "
+        "HANDLER stands for the program that the worker's crontab line names.");
     EXPECT_EQ(found.command, resume);
     EXPECT_EQ(s.cause_and_next_action, found.root_cause + " Evidence: runs R, agent_events L (seq 9). " +
                                            found.next_action + " Next: " + found.command);
     f.open = 1;
     f.open_tool = "model";
     f.open_request = "Q";
-    EXPECT_EQ(find_cause(f).next_action.find("First ask the service behind \"model\" whether request Q took effect: "
-                                             "nobody recorded an answer. Start the worker again"),
+    EXPECT_EQ(find_cause(f).next_action.find("First ask the service behind \"model\" whether request Q took effect, "
+                                             "for nobody recorded an answer: if it did, or nobody can say, decide "
+                                             "whether it may be made a second time, which the resumed run will do, before "
+                                             "you go on. Start the worker again"),
               0u);
 }
 
@@ -342,8 +347,11 @@ TEST(report, of_a_resumed_run_says_what_became_of_the_stale_holder) {
     EXPECT_EQ(evidence_of(found), "agent_events G 5");
     EXPECT_EQ(found.command, "");
     EXPECT_NE(s.timeline.find("resumed 2 times, the last time after a gap from A to B."), std::string::npos);
-    EXPECT_EQ(s.failure_point, "None that stopped the run for good. Its holder was lost between A and B, in turn 2; it "
+    EXPECT_EQ(s.failure_point, "The run did not fail. Its holder was lost between A and B, in turn 2; it "
                                "was resumed.");
+    f.gap_to = "A"; // within one second
+    EXPECT_EQ(summarize(f, found).failure_point,
+              "The run did not fail. Its holder was lost at A, in turn 2; it was resumed.");
 }
 
 TEST(report, of_a_failed_run_names_the_cause) {
@@ -364,12 +372,14 @@ TEST(report, of_a_failed_run_names_the_cause) {
     EXPECT_EQ(s.failure_point, "It failed in turn 2: the handler died. The last call that went wrong: tool \"write\" "
                                "in turn 2 failed: bad date (SQLSTATE 22007), request Q. 1 message could not be "
                                "delivered.");
-    EXPECT_EQ(found.root_cause, "The run failed in turn 2: the handler died; tool \"write\" in turn 2 failed: bad date "
-                                "(SQLSTATE 22007), request Q.");
+    EXPECT_EQ(found.root_cause,
+              "The run failed in turn 2: the handler died; before that, tool \"write\" in turn 2 failed: bad date "
+              "(SQLSTATE 22007), request Q.");
     EXPECT_EQ(evidence_of(found), "runs R, agent_events L 9, tool_calls C, agent_events E 7");
-    EXPECT_EQ(found.next_action, "Correct the cause, then retry with the same request ids, so that what took effect is "
-                                 "not repeated: a new run takes up what is left. HANDLER is that of its line in the "
-                                 "crontab.");
+    EXPECT_EQ(found.next_action, "Nothing of the call took effect. Correct the cause, then retry with the same request "
+                                 "ids, as sor work does by itself, so that nothing that took effect is repeated: a new "
+                                 "run takes up what is left in queue \"q\". HANDLER stands for the program that the "
+                                 "worker's crontab line names.");
     EXPECT_EQ(found.command, anew);
     EXPECT_NE(s.cause_and_next_action.find(" 1 message was given up by destination \"mail\": unknown user; sor redrive "
                                            "puts it back. 1 message waits for the next relay; the last attempt failed: "
@@ -395,9 +405,10 @@ TEST(report, of_a_cancelled_run) {
     EXPECT_EQ(s.run, "Run R of worker \"rec\", run key \"night\", was cancelled.");
     EXPECT_EQ(s.failure_point, "It was cancelled after 2 finished turns by login \"olga\".");
     EXPECT_EQ(found.root_cause, "Login \"olga\" cancelled the run after 2 finished turns: wrong month.");
-    EXPECT_EQ(found.next_action,
-              "Once the reason holds no longer, start a new run under another run key: what was completed is not "
-              "repeated. HANDLER is that of its line in the crontab.");
+    EXPECT_EQ(
+        found.next_action,
+        "Ask who cancelled it whether the reason still holds; if it does not, start a new run under another run key: "
+        "what was completed is not repeated. HANDLER stands for the program that the worker's crontab line names.");
     EXPECT_EQ(found.command, anew);
 }
 
@@ -416,13 +427,13 @@ TEST(report, of_a_run_that_succeeded_in_spite_of_a_refused_call) {
     finding found = find_cause(f);
     EXPECT_EQ(name_of(found.kind), "refused_tool");
     EXPECT_EQ(summarize(f, found).failure_point,
-              "None that stopped the run. The last call that went wrong: tool \"write\" in turn 2 was refused: there "
+              "The run did not fail. The last call that went wrong: tool \"write\" in turn 2 was refused: there "
               "is no such tool (SQLSTATE SR008), request Q.");
     EXPECT_EQ(found.root_cause, "The run succeeded, but tool \"write\" in turn 2 was refused: there is no such tool "
                                 "(SQLSTATE SR008), request Q.");
     EXPECT_EQ(evidence_of(found), "tool_calls C, agent_events E 7");
-    EXPECT_EQ(found.next_action, "Nothing of the call took effect. Have the Worker ask for what is permitted; see what "
-                                 "this user may call.");
+    EXPECT_EQ(found.next_action, "Nothing of the call took effect. Find out what made the Worker ask for it, its "
+                                 "instructions or something that it read; the command shows what this user may call.");
     EXPECT_EQ(found.command, "select name, minimum_role, permitted from sor.list_tools('T', 'U', true);");
     with_bad_call(f, "refused", "needs an admin", "SR003");
     EXPECT_EQ(find_cause(f).next_action.find("Nothing of the call took effect. Have a user with that role"), 0u);
@@ -431,6 +442,10 @@ TEST(report, of_a_run_that_succeeded_in_spite_of_a_refused_call) {
     found = find_cause(f);
     EXPECT_EQ(name_of(found.kind), "failed_tool");
     EXPECT_EQ(found.command, anew);
+    EXPECT_EQ(found.next_action.find("Nothing of the call took effect."), 0u);
+    const counted outside[] = {{"write", 1}};
+    f.outside_calls = outside; // of what happened there only the service knows
+    EXPECT_EQ(find_cause(f).next_action.find("Correct the cause"), 0u);
 }
 
 TEST(report, of_an_unknown_outcome) {
@@ -447,14 +462,15 @@ TEST(report, of_an_unknown_outcome) {
               "The outcome of the outside call of \"model\", request Q, cannot be known: it was begun, and no answer "
               "was recorded.");
     EXPECT_EQ(evidence_of(found), "tool_calls C");
-    EXPECT_EQ(found.next_action,
-              "Ask the service behind \"model\" whether request Q, which the command shows, took "
-              "effect. Only if it did not, call again in a new run: retry with the same request ids, so "
-              "that what took effect is not repeated.");
+    EXPECT_EQ(
+        found.next_action,
+        "Ask the service behind \"model\" whether request Q, which the command shows and does not repeat, took "
+        "effect. If it did, nothing is left to do; if it did not and is still wanted, call again in a new run: retry "
+        "with the same request ids, as sor work does by itself, so that nothing that took effect is repeated.");
     EXPECT_EQ(found.command, "select pg_catalog.jsonb_pretty(c) from pg_catalog.jsonb_array_elements("
                              "sor.forensic_report('T', 'R') -> 'tool_calls') c where c ->> 'request_id' = 'Q';");
     EXPECT_EQ(summarize(f, found).side_effects,
-              "No message was queued. Calls outside the database: model 3. The outcome "
+              "No message was queued. Calls outside the database: 3 of model. The outcome "
               "of 1 outside call cannot be known.");
     f.unknown = 2;
     EXPECT_EQ(find_cause(f).root_cause.find(
@@ -476,8 +492,7 @@ TEST(report, of_dead_letters) {
     summary s = summarize(f, found);
     EXPECT_EQ(name_of(found.kind), "dead_letter");
     EXPECT_EQ(s.scope, "Tenant Alice, on behalf of a@x: 2 turns, 0 tool calls, 4 items completed, 0 messages.");
-    EXPECT_EQ(s.failure_point,
-              "None that stopped the run. The last item that failed: item 7 of queue \"q\": no category.");
+    EXPECT_EQ(s.failure_point, "The run did not fail. The last item that failed: item 7 of queue \"q\": no category.");
     EXPECT_EQ(found.root_cause, "1 item was given up after the last attempt, item it's of queue \"q\": no category.");
     EXPECT_EQ(evidence_of(found), "agent_events D 8");
     EXPECT_EQ(found.command, "select sor.requeue('T', 'q', 'it''s');");
@@ -499,7 +514,7 @@ TEST(report, of_what_was_put_right_since_is_no_complaint) {
     const finding found = find_cause(f);
     EXPECT_EQ(name_of(found.kind), "succeeded");
     EXPECT_EQ(summarize(f, found).failure_point,
-              "None that stopped the run. 2 calls went wrong and succeeded when tried again. 1 item failed and was "
+              "The run did not fail. 2 calls went wrong and succeeded when tried again. 1 item failed and was "
               "completed or put back since.");
 }
 
@@ -509,9 +524,9 @@ TEST(report, of_many_kinds_names_a_few) {
     f.calls = f.delivered = kinds;
     f.dispatched = 22;
     const summary s = summarize(f, find_cause(f));
-    EXPECT_NE(s.scope.find("22 tool calls (x 1, x 1"), std::string::npos);
-    EXPECT_NE(s.scope.find("x 1, x 1 and 2 more kinds), 22 messages."), std::string::npos);
-    EXPECT_NE(s.side_effects.find("x 1 and 2 more kinds, "), std::string::npos);
+    EXPECT_NE(s.scope.find("22 tool calls (1 of x, 1 of x"), std::string::npos);
+    EXPECT_NE(s.scope.find("1 of x, 1 of x and 2 more kinds), 22 messages."), std::string::npos);
+    EXPECT_NE(s.side_effects.find("1 of x and 2 more kinds, "), std::string::npos);
 }
 
 TEST(report, names_what_is_paused) {
@@ -520,10 +535,11 @@ TEST(report, names_what_is_paused) {
     EXPECT_EQ(find_cause(f).next_action, "No action is needed.");
     with_bad_call(f, "refused", "tool \"write\" is paused", "SR016");
     finding found = find_cause(f);
-    EXPECT_EQ(found.next_action,
-              "First let go on what is paused, the tenant by olga: an audit. Nothing of the call took "
-              "effect. An operator had paused the tool: see whether it still is; once it goes on, "
-              "retry with the same request ids, so that what took effect is not repeated.");
+    EXPECT_EQ(
+        found.next_action,
+        "First let go on what is paused, the tenant by olga: an audit. Nothing of the call took "
+        "effect. An operator had paused the tool: see whether it still is; once it goes on, "
+        "retry with the same request ids, as sor work does by itself, so that nothing that took effect is repeated.");
     EXPECT_EQ(found.command, "select * from sor.list_pauses();");
     f = of_status("running");
     f.lapsed = true;
@@ -535,23 +551,28 @@ TEST(report, names_what_is_paused) {
 TEST(report, of_changed_history_says_so_before_anything_else) {
     run_facts f = of_status("failed");
     f.tampered = true;
-    f.problem = "its columns do not have its hash";
+    f.problem = "its columns do not match its hash";
     f.bad_stream = "S";
     f.bad_row = {"agent_events", "B", 3};
     const finding found = find_cause(f);
     EXPECT_EQ(name_of(found.kind), "tampered");
     EXPECT_EQ(found.root_cause,
-              "History was changed: event 3 of stream S does not fit, its columns do not have its hash.");
+              "History was changed: event 3 of stream S does not fit, its columns do not match its hash.");
     EXPECT_EQ(evidence_of(found), "agent_events B 3");
     EXPECT_EQ(found.command, "sor verify --tenant Alice");
-    EXPECT_EQ(summarize(f, found).failure_point.find("As the changed rows tell it: It failed"), 0u);
+    const auto point = summarize(f, found).failure_point;
+    EXPECT_EQ(point.substr(0, 9), "It failed");
+    EXPECT_TRUE(point.ends_with(". That is what the changed rows tell."));
     f.bad_stream = f.run_id;
     f.pending = 2;
     EXPECT_EQ(find_cause(f).root_cause.find("History was changed: event 3 of the run does not fit"), 0u);
-    EXPECT_EQ(find_cause(f).next_action.find("First decide whether 2 messages that nobody has sent yet may go out: sor "
-                                             "pause tenant Alice --reason 'changed history' stops all of the tenant "
-                                             "until sor resume. Trust nothing"),
-              0u);
+    EXPECT_EQ(
+        find_cause(f).next_action.find(
+            "First decide whether 2 messages that nobody has sent yet may go out; if not, or in doubt, the command "
+            "stops all work and all sending of the tenant until sor resume tenant Alice. Then look at all of its "
+            "history, which only reads: sor verify --tenant Alice. Trust nothing"),
+        0u);
+    EXPECT_EQ(find_cause(f).command, "sor pause tenant Alice --reason 'changed history'");
 }
 
 TEST(report, quotes_what_a_command_holds) {
