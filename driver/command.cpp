@@ -16,7 +16,7 @@ constexpr const char* exit_codes_and_environment =
     "  70  the handler is at fault\n"
     "  75  try again: the same run or request is in progress elsewhere\n"
     "  77  refused: no grant, no role, or a login that row security does not bind\n"
-    "SIGTERM and SIGINT end a command after the batch in hand.\n\n"
+    "SIGTERM, SIGINT and SIGHUP end a command after the batch in hand.\n\n"
     "Environment: libpq's own (PGHOST, PGSERVICE, PGPASSFILE ...); --dbname overrides it.";
 
 std::optional<long> seconds_of(const std::string& text) {

@@ -169,6 +169,7 @@ private:
         const auto outcome = run_programs(
             {{{"pg_dump", "--format=custom", "--file=" + folder + "/rows.dump", "--dbname=" + on.database()},
               db::environment_of(server_.control.parameters())}});
+        end_if_stopped();
         if (!outcome.succeeded)
             throw failure(exit_status::unavailable, "the rows of the drills could not be kept", outcome.errors,
                           "pg_dump of the server's version must be in PATH.");

@@ -2,7 +2,6 @@
 #include <memory>
 #include "command.hpp"
 #include "migrate/commands.hpp"
-#include "stop.hpp"
 
 namespace sor {
 namespace {
@@ -27,9 +26,8 @@ subcommand add(CLI::App& group, common_options& common, chosen_command& chosen, 
             try {
                 return run(*target, context);
             } catch (const db::sql_error& error) {
-                if (error.sqlstate() == "57014" && stop::requested())
-                    throw failure(exit_status::try_again, "stopped by a signal", "What was in hand was rolled back.",
-                                  "The same command goes on from there.");
+                if (db::is_of_stop(error))
+                    throw db::stopped();
                 context.log.error(error);
                 return migrate::exit_code_of(error);
             }

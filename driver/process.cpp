@@ -124,8 +124,14 @@ pid_t spawn(const std::vector<std::string>& arguments, const std::vector<std::st
     for (auto& variable : variables)
         envp.push_back(variable.data());
     envp.push_back(nullptr);
+    // A signal that comes before the child has our handlers off would be lost in them.
+    sigset_t every, before;
+    sigfillset(&every);
+    sigprocmask(SIG_SETMASK, &every, &before);
     const pid_t parent = getpid();
     const pid_t child = fork();
+    if (child != 0)
+        sigprocmask(SIG_SETMASK, &before, nullptr);
     if (child < 0)
         throw failure(exit_status::unavailable, "could not start \"" + arguments.front() + "\"", std::strerror(errno));
     if (child == 0) {
@@ -135,6 +141,7 @@ pid_t spawn(const std::vector<std::string>& arguments, const std::vector<std::st
             _exit(127);
         for (const int signal : {SIGPIPE, SIGXFSZ, SIGTERM, SIGINT})
             std::signal(signal, SIG_DFL);
+        sigprocmask(SIG_SETMASK, &before, nullptr);
         dup2(in, STDIN_FILENO);
         dup2(out, STDOUT_FILENO);
         dup2(errors, STDERR_FILENO);

@@ -1,7 +1,7 @@
 #pragma once
 #include <chrono>
 
-// SIGTERM and SIGINT: the first asks the command to finish or give back the batch in hand, the second kills.
+// SIGTERM, SIGINT, and SIGHUP unless it is ignored: the first asks the command to finish or give back the batch in hand, the second kills.
 namespace sor::stop {
 
 void install();

@@ -179,7 +179,7 @@ ends(migrate(undef, 'rehearse', '--dir', "$home/rehearse_column_lost", '99990101
 $r = $world->sor([ 'migrate', 'rehearse', '--dbname', 'service=operator', '--dir', "$home/rehearse_column_lost", '99990101000000' ]);
 ends($r, 77, 'a branch is made by a superuser', err => qr/HINT: .*\[migrate\.rehearsal\]/);
 
-# SIGTERM and SIGKILL in the midst of one
+# signals in the midst of one
 my $slow = files("$home/slow", '99990102000000_slow.up.sql' => "SELECT pg_sleep(60);\n", '99990102000000_slow.down.sql' => '');
 my $run = $world->start_sor(migrate_arguments(undef, 'rehearse', '--dir', $slow, '99990102000000'));
 poll_until('the upgrade runs on the branch', sub { $world->sql("SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'sor_rehearsal%' AND query LIKE '%apply_migration%'") });
@@ -190,8 +190,8 @@ $elsewhere->query(q{SELECT pg_advisory_lock(hashtextextended('sor_rehearsal_0001
 ends(migrate(undef, 'status', '--dir', $slow), 0, 'nor is that of another database', err => qr/^$/);
 $elsewhere->quit;
 $world->node->safe_psql('postgres', 'DROP DATABASE sor_rehearsal_0001_elsewhere');
-kill 'TERM', $world->pid($run) or die;
-ends($world->finish($run), 75, 'SIGTERM ends a rehearsal', err => qr/stopped by a signal/);
+kill 'HUP', $world->pid($run) or die;
+ends($world->finish($run), 75, 'SIGHUP ends a rehearsal', err => qr/stopped by a signal/);
 is(branches(), 0, 'its branch is dropped');
 for my $point ('after-create-branch', 'after-branch', 'after-upgrade')
 {
@@ -205,6 +205,9 @@ for my $point ('after-create-branch', 'after-branch', 'after-upgrade')
 	like($status_run->{err}, qr/branch "$left" was left behind.*\nHINT: DROP DATABASE $left;/, "$point: status names the branch");
 	ends(migrate(undef, 'rehearse', '--dir', "$home/rehearse_column_lost", '99990101000000'), 1, "$point: the next rehearsal", err => qr/branch "$left" was left behind/);
 	$world->node->safe_psql('postgres', "DROP DATABASE $left");
+	my $stopped = $world->sor(migrate_arguments(undef, 'rehearse', '--dir', "$home/rehearse_column_lost", '99990101000000'), binary => 'sor-faults', env => { SOR_STOP => $point });
+	ends($stopped, 75, "rehearse stopped $point", err => qr/\Asor migrate rehearse: error: the rehearsal was stopped by a signal\nDETAIL: .*\nHINT: .*\n\z/);
+	is(branches(), 0, "$point: the branch is dropped");
 }
 
 # 4. naming schemes ----------------------------------------------------------------------------------------------------
@@ -291,6 +294,37 @@ for my $kill ((map { [ 'apply', $_ ] } qw(after-begin-step after-statement after
 	is(state_of('0401'), $to, "$command $point: done");
 	is($world->sql($invalid), $to eq 'applied' ? 'false' : 'none', "$command $point: the index is as it should be");
 }
+# stopped at each point: nothing is begun after it, what had its effect is recorded, and nothing else
+sub steps_of
+{
+	return $world->sql(qq{SELECT string_agg(substr(event_type, 11) || coalesce(' ' || (payload ->> 'step'), ''), ', ' ORDER BY seq) FROM sor.agent_events
+		WHERE payload ->> 'version' = '$_[0]' AND event_type ~ 'step|applied|rolled|failed' AND seq > $_[1]});
+}
+sub newest { return $world->sql(q{SELECT max(seq) FROM sor.agent_events WHERE event_type ~ '^migration'}) }
+my %leaves = ('after-begin-step' => 'step_finished 1, step_started 2', 'after-statement' => 'step_finished 1, step_started 2, step_finished 2',
+	'after-finish-step' => 'step_finished 1, step_started 2, step_finished 2', 'after-step' => 'step_finished 1', 'after-step:3' => 'step_finished 1, step_started 2, step_finished 2, step_finished 3, applied');
+for my $point (sort keys %leaves)
+{
+	migrate(undef, 'rollback', '--dir', $steps, '--out-of-order', '401') if state_of('0401') eq 'applied';
+	ends(migrate('approver', 'approve', '--dir', $steps, '401', '--review', $review, @override), 0, "stop $point: approved");
+	my $seen = newest();
+	my $stopped = $world->sor(migrate_arguments(undef, @apply_index), binary => 'sor-faults', env => { SOR_STOP => $point });
+	my $done = $leaves{$point} =~ /applied/;
+	ends($stopped, $done ? 0 : 75, "apply stopped $point", err => $done ? qr/\A\z/ : qr/is half applied.*\nsor migrate apply: error: stopped by a signal\n(?!.*error)/s);
+	is(steps_of('0401', $seen), $leaves{$point}, "$point: what is recorded");
+	quiet(migrate(undef, @apply_index), "$point: the next apply goes on");
+	is($world->sql($invalid) . ' ' . state_of('0401'), 'false applied', "$point: and ends as it should");
+}
+my $two = "$home/two";
+approved($two, $_, "${_}_of_two.up.sql" => "CREATE TABLE reconciler.of_two_$_ ();\n", "${_}_of_two.down.sql" => '') for '0403', '0404';
+ends($world->sor(migrate_arguments(undef, 'apply', '--dir', $two, '--out-of-order'), binary => 'sor-faults', env => { SOR_STOP => 'after-migration' }), 75,
+	'stopped between two migrations', err => qr/\Asor migrate apply: error: stopped by a signal\nHINT: .*\n\z/);
+is(state_of('0403') . ' ' . state_of('0404'), 'applied approved', 'the second is not begun');
+is($world->sql(q{SELECT count(*) FROM sor.agent_events WHERE event_type = 'migration.failed' AND payload ->> 'version' = '0404'}), '0', 'and has not failed');
+quiet(migrate(undef, 'apply', '--dir', $two, '--out-of-order'), 'but is applied by the same command');
+$r = $world->sor(migrate_arguments(undef, 'rollback', '--dir', $steps, '--out-of-order', '--json', '401'), binary => 'sor-faults', env => { SOR_STOP => 'after-begin-step' });
+is(decode_json(ends($r, 75, 'a rollback is stopped', err => qr/half rolled back/)->{out})->{error}{message}, 'stopped by a signal', 'and its document says so');
+quiet(migrate(undef, 'rollback', '--dir', $steps, '--out-of-order', '401'), 'it goes on too');
 approved("$home/killed", '0402', '0402_killed.sql' => "-- migrate:up\nCREATE TABLE reconciler.killed ();\n");
 for my $point (qw(before-migration after-migration))
 {

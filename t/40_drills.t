@@ -60,7 +60,7 @@ sub everything
 sub leftovers
 {
 	return $node->safe_psql('postgres', "SELECT coalesce(string_agg(n, ' '), '') FROM (SELECT datname FROM pg_database UNION ALL SELECT rolname FROM pg_roles) x(n)
-		WHERE n ~ '^sor_drill_'");
+		WHERE n ~ '^sor_(drill|rehearsal)_'");
 }
 
 # Nine of nine --------------------------------------------------------------------------------------------------------
@@ -219,6 +219,23 @@ for my $signal (qw(KILL TERM))
 		like($end->{err}, qr/warning: dropped what a killed drill had left behind: sor_drill_\w+_1, sor_drill_\w+_base, sor_drill_\w+_approver/, 'the next drill drops and names what was left');
 		is(leftovers(), '', 'and leaves nothing');
 	}
+}
+
+# a pg_dump that is long at the rows to keep
+my $dumping = $world->dir . '/dumping';
+mkdir "$dumping.bin" or die $!;
+spew("$dumping.bin/pg_dump", qq{#!/bin/sh\ncase "\$*" in *rows.dump*) : > '$dumping'; exec sleep 60;; esac\nPATH=\${PATH#*:} exec pg_dump "\$@"\n});
+chmod 0755, "$dumping.bin/pg_dump";
+for my $when ([ 'a rehearsal', sub { $world->sql(q{SELECT EXISTS (SELECT FROM pg_database WHERE datname ~ '^sor_rehearsal_')}) eq 't' } ],
+	[ 'the dump that is kept', sub { -e $dumping } ])
+{
+	my ($what, $there) = @$when;
+	my $run = $world->start_sor([ @base, '--out', "$out stopped" ], env => { PATH => "$dumping.bin:" . { $world->environment }->{PATH} });
+	poll_until($what, sub { $run->{h}->pump_nb; $there->() });
+	kill 'TERM', $world->pid($run);
+	my $end = $world->finish($run);
+	is($end->{rc}, 75, "SIGTERM in $what") or diag($end->{err});
+	is(leftovers(), '', "SIGTERM in $what leaves nothing");
 }
 
 # Another server: everybody has a password, the log shows each statement, names are not plain -----------------------------------

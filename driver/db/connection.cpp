@@ -43,6 +43,12 @@ sql_error::sql_error(std::string sqlstate, std::string message, std::string deta
     : failure(exit_code(sqlstate), std::move(message), std::move(detail), hint_of(sqlstate, std::move(hint))),
       sqlstate_(std::move(sqlstate)), context_(std::move(context)), where_(where) {}
 
+bool is_of_stop(const failure& error) {
+    const auto* of_server = dynamic_cast<const sql_error*>(&error);
+    return of_server ? of_server->sqlstate() == "57014" && stop::requested()
+                     : dynamic_cast<const stopped*>(&error) != nullptr;
+}
+
 exit_status exit_code(std::string_view sqlstate) {
     if (sqlstate == "SR006" || sqlstate == "SR007" || sqlstate == "SR012" || sqlstate == "SR016" || sqlstate == "55P03")
         return exit_status::try_again;
@@ -188,6 +194,8 @@ query_result connection::query(const char* sql, const sql_parameters& parameters
 }
 
 void connection::send(const char* sql, const sql_parameters& parameters, std::source_location where) {
+    if (ends_on_stop_ && stop::requested())
+        throw stopped();
     std::vector<const char*> values;
     values.reserve(parameters.size());
     for (const auto& parameter : parameters)
@@ -200,7 +208,7 @@ void connection::send(const char* sql, const sql_parameters& parameters, std::so
 
 query_result connection::receive(std::source_location where) {
     in_flight_ = false;
-    if (ends_on_stop_ && !ended_on_stop_)
+    if (ends_on_stop_)
         wait_or_stop();
     PGresult* first = PQgetResult(connection_.get());
     if (!first)
@@ -222,7 +230,6 @@ query_result connection::receive(std::source_location where) {
     auto sqlstate = field(first, PG_DIAG_SQLSTATE);
     if (sqlstate.empty())
         broken(where);
-    ended_on_stop_ |= sqlstate == "57014" && stop::requested();
     throw sql_error(std::move(sqlstate), field(first, PG_DIAG_MESSAGE_PRIMARY), field(first, PG_DIAG_MESSAGE_DETAIL),
                     field(first, PG_DIAG_MESSAGE_HINT), field(first, PG_DIAG_CONTEXT), where);
 }

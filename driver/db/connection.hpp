@@ -33,6 +33,15 @@ private:
     std::source_location where_;
 };
 
+// A stop was requested (stop.hpp).
+class stopped : public failure {
+public:
+    explicit stopped(std::string detail = {}, std::string hint = "The same command goes on from there.")
+        : failure(exit_status::try_again, "stopped by a signal", std::move(detail), std::move(hint)) {}
+};
+// Is it `stopped`, or the error of a statement that a stop ended?
+bool is_of_stop(const failure& error);
+
 // The exit code that an SQLSTATE means for a command.
 exit_status exit_code(std::string_view sqlstate);
 
@@ -86,9 +95,21 @@ public:
     // Whether the statement in flight is answered, or is within that time.
     bool answered_within(std::chrono::milliseconds duration);
 
-    // From now on a stop that was requested (stop.hpp) ends the statement that runs, or else the next: it fails with
-    // 57014. Those after it run to their end: they record what became of it.
+    // From now on a stop that was requested ends the statement that runs, which fails with 57014, and no
+    // other is sent: `stopped` is thrown instead. Not while a `spared` is there.
     void end_statements_on_stop() { ends_on_stop_ = true; }
+    // Statements in its scope run to their end all the same: those that record what became of others.
+    class spared {
+    public:
+        explicit spared(connection& of) : of_(of), before_(of.ends_on_stop_) { of_.ends_on_stop_ = false; }
+        spared(const spared&) = delete;
+        spared& operator=(const spared&) = delete;
+        ~spared() { of_.ends_on_stop_ = before_; }
+
+    private:
+        connection& of_;
+        const bool before_;
+    };
     // Called with each warning of the server: message, detail, hint. They are dropped unless this is set.
     using warning_handler = std::function<void(const std::string&, const std::string&, const std::string&)>;
     void on_warning(warning_handler handler);
@@ -116,7 +137,7 @@ private:
 
     std::unique_ptr<PGconn, decltype(&PQfinish)> connection_;
     std::unique_ptr<warning_handler> on_warning_;
-    bool in_flight_ = false, ends_on_stop_ = false, ended_on_stop_ = false;
+    bool in_flight_ = false, ends_on_stop_ = false;
 };
 
 // The PG* variables that say the same as these parameters: for programs that we start.

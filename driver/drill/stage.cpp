@@ -6,7 +6,9 @@
 #include <fcntl.h>
 #include <fstream>
 #include <iterator>
+#include <poll.h>
 #include <random>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "db/calls.hpp"
@@ -42,11 +44,16 @@ constexpr std::pair<const char*, const char*> role_of[] = {
 
 } // namespace
 
+void end_if_stopped() {
+    if (stop::requested())
+        throw failure(exit_status::try_again, "the drills were stopped by a signal");
+}
+
 void wait_until(const std::string& what, const std::function<bool()>& reached) {
     const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
     while (!reached()) {
-        if (stop::wait(std::chrono::milliseconds(20)))
-            throw failure(exit_status::try_again, "the drills were stopped by a signal");
+        stop::wait(std::chrono::milliseconds(20));
+        end_if_stopped();
         if (std::chrono::steady_clock::now() > end)
             throw failure(exit_status::unavailable, "waited in vain until " + what);
     }
@@ -133,6 +140,7 @@ scratch::scratch(db::connection& control, const std::string& source, std::string
                           {{"pg_restore", "--exit-on-error", "--dbname=" + name_}, db::environment_of(to)}});
         if (!outcome.succeeded) {
             control_.query(("drop database if exists " + name_ + " with (force)").c_str(), {});
+            end_if_stopped();
             throw failure(exit_status::unavailable, "the scratch database could not be made by pg_dump and pg_restore",
                           outcome.errors,
                           "Run the drills while nobody is connected to the demo: then it is copied whole.");
@@ -171,6 +179,10 @@ program::program(const std::vector<std::string>& arguments, const std::vector<st
 
 program::~program() {
     if (pid_ > 0) {
+        signal(SIGTERM); // a rehearsal drops its branch
+        pollfd end{static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)), POLLIN, 0};
+        poll(&end, 1, 10'000);
+        close(end.fd);
         signal(SIGKILL, true);
         while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
         }

@@ -1,5 +1,6 @@
 // sor migrate apply and rollback.
 #include <algorithm>
+#include <optional>
 #include <source_location>
 #include "migrate/commands.hpp"
 #include "migrate/output.hpp"
@@ -80,6 +81,7 @@ void say_done(const std::string& what, const std::vector<db::ran_statement>& ran
 void say_where_it_stands(workspace& work, const std::string& version, command_context& context) {
     if (!work.connection().alive())
         return;
+    const db::connection::spared looking(work.connection());
     work.read_states();
     const auto* state = work.find_state(version);
     if (state && (state->state == "applying" || state->state == "rolling_back"))
@@ -144,14 +146,19 @@ exit_status rollback(const options& options, command_context& context) {
         say_done("migration " + version + " is rolled back", ran, context);
         if (options.json)
             print_json({{"rolled_back", {report(version, work.find_state(version)->name, db::direction::down, ran)}}});
-    } catch (const db::sql_error& error) {
+    } catch (const failure& error) {
+        const db::connection::spared looking(work.connection());
+        std::optional<db::sql_error> where;
         // the text that ran is the database's: the file's line is meant when the file says the same
-        const bool same = file && work.connection().alive() && work.checksum(*file) == state->checksum;
-        const auto where = same ? located(error, *file) : error;
+        if (const auto* database = dynamic_cast<const db::sql_error*>(&error);
+            database && file && work.connection().alive() && work.checksum(*file) == state->checksum)
+            where = located(*database, *file);
         if (options.json)
-            print_json({{"rolled_back", ordered_json::array()}, {"error", error_json(where)}});
+            print_json({{"rolled_back", ordered_json::array()}, {"error", error_json(where ? *where : error)}});
         say_where_it_stands(work, version, context);
-        throw where;
+        if (where)
+            throw *where;
+        throw;
     }
     return exit_status::done;
 }

@@ -52,8 +52,7 @@ std::string pattern(const db::table_size& table) {
 
 void end_if_stopped() {
     if (stop::requested())
-        throw failure(exit_status::try_again, "the rehearsal was stopped by a signal",
-                      "Nothing was changed but the branch, which is dropped.");
+        throw db::stopped();
 }
 
 } // namespace
@@ -95,7 +94,6 @@ branch::branch(db::connection& live, const std::vector<const migration*>& migrat
         }
         fault::point("after-branch");
         session_->end_statements_on_stop();
-        end_if_stopped();
     } catch (...) {
         drop();
         throw;

@@ -10,7 +10,7 @@ namespace sor::migrate {
 
 // A copy of the live database to rehearse on. By default a database of the same server, restored from pg_dump: the
 // whole schema, and the rows of the tables that the texts name, smallest first, up to a size; or what the clone command
-// of the settings makes. It is gone with this object, whatever ended the rehearsal; only a SIGKILL leaves it, under a
+// of the settings makes. It is gone with this object, whatever ended the rehearsal; only a kill leaves it, under a
 // name that db::branches_left_behind finds.
 class branch {
 public:

@@ -111,6 +111,8 @@ void add_checks(ordered_json& checks, branch& branch, const std::vector<db::unfi
         auto environment = branch.environment();
         environment.emplace_back("SOR_BRANCH", branch.name());
         const auto outcome = run_programs({shell_command(command, std::move(environment))});
+        if (stop::requested()) // it may have been ended
+            throw db::stopped();
         checks.push_back(
             {{"check", command}, {"ok", outcome.succeeded}, {"detail", outcome.succeeded ? "" : outcome.errors}});
     }
@@ -179,12 +181,6 @@ ordered_json data_answer(const moment& before, const moment& upgraded, const mom
     return {{"answer", answer}, {"why", std::move(why)}};
 }
 
-void end_if_stopped() {
-    if (stop::requested())
-        throw failure(exit_status::try_again, "the rehearsal was stopped by a signal",
-                      "Nothing was changed but the branch, which is dropped.");
-}
-
 std::string answer_text(const ordered_json& report, const char* name, const char* title) {
     const auto& answer = report.at(name);
     std::string text = std::string(title) + ": " + answer.at("answer").get<std::string>() + "\n";
@@ -251,12 +247,10 @@ ordered_json rehearse_on(branch& branch, const std::vector<const migration*>& mi
 
     report["upgrade"] = attempt(branch, migration, db::direction::up, context, up);
     fault::point("after-upgrade");
-    end_if_stopped();
     if (!report["upgrade"]["succeeded"])
         return report;
     const auto upgraded = look(branch);
     add_checks(report["checks"], branch, unfinished, context);
-    end_if_stopped();
     bool sound = std::all_of(report["checks"].begin(), report["checks"].end(),
                              [](const auto& check) { return check.at("ok").template get<bool>(); });
     const auto answer = [&](const char* name, const char* value, const std::string& why) {
@@ -268,7 +262,6 @@ ordered_json rehearse_on(branch& branch, const std::vector<const migration*>& mi
         return report;
     }
     report["downgrade"] = attempt(branch, migration, db::direction::down, context, down);
-    end_if_stopped();
     if (!report["downgrade"]["succeeded"]) {
         for (const auto* name : {"schema_reversible", "data_reversible"})
             answer(name, "no", "the downgrade fails");
@@ -283,7 +276,6 @@ ordered_json rehearse_on(branch& branch, const std::vector<const migration*>& mi
     report["data_reversible"] = data_answer(before, upgraded, after, changed, branch);
 
     report["upgrade_again"] = attempt(branch, migration, db::direction::up, context, again);
-    end_if_stopped();
     sound &= report["upgrade_again"]["succeeded"].get<bool>();
     if (sound) {
         const auto second = look(branch);

@@ -3,6 +3,22 @@
 #include "migrate/rehearsal.hpp"
 
 namespace sor::migrate {
+namespace {
+
+ordered_json rehearse_on_a_branch(db::connection& live, const std::vector<const migration*>& migrations,
+                                  command_context& context) {
+    try {
+        branch made(live, migrations, context);
+        return rehearse_on(made, migrations, context);
+    } catch (const failure& error) {
+        if (!db::is_of_stop(error))
+            throw;
+        throw failure(exit_status::try_again, "the rehearsal was stopped by a signal",
+                      "Nothing was changed but the branch, which is dropped.", "The same command begins it anew.");
+    }
+}
+
+} // namespace
 
 exit_status rehearse(const options& options, command_context& context) {
     workspace work(options, context);
@@ -24,11 +40,8 @@ exit_status rehearse(const options& options, command_context& context) {
             migrations.push_back(&earlier);
     }
     migrations.push_back(&file);
-    ordered_json report;
-    {
-        branch made(work.connection(), migrations, context);
-        report = rehearse_on(made, migrations, context);
-    }
+    const auto report = rehearse_on_a_branch(work.connection(), migrations, context);
+    const db::connection::spared recording(work.connection()); // it is done
     db::record_rehearsal(work.connection(), work.find_state(file.version)->version, checksum,
                          report.at("branch").get<std::string>(),
                          report.dump(-1, ' ', false, ordered_json::error_handler_t::replace));

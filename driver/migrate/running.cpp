@@ -14,9 +14,8 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 [[noreturn]] void stopped(const std::string& version) {
-    throw failure(exit_status::try_again, "stopped by a signal",
-                  "What migration " + version + " had in hand was rolled back.",
-                  "sor migrate status says where it stands; the same command goes on from there.");
+    throw db::stopped("Migration " + version + " was not brought to its end.",
+                      "sor migrate status says where it stands; the same command goes on from there.");
 }
 
 bool is_worth_another_try(const db::sql_error& error) {
@@ -52,15 +51,39 @@ private:
     std::mt19937 random_{std::random_device{}()};
 };
 
+void record_failure(db::connection& connection, const std::string& version, db::direction direction,
+                    const db::sql_error& error, logger& log) {
+    // What sor itself refuses was no attempt.
+    if (!connection.alive() || error.sqlstate().starts_with("SR"))
+        return;
+    const db::connection::spared recording(connection);
+    try {
+        db::migration_failed(connection, version, direction,
+                             nlohmann::ordered_json{{"sqlstate", error.sqlstate()},
+                                                    {"message", error.message()},
+                                                    {"detail", error.detail()},
+                                                    {"context", error.context()}}
+                                 .dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    } catch (const db::sql_error& unrecorded) {
+        log.warning("the failure could not be recorded", unrecorded.message());
+    }
+}
+
+// Makes attempts as long as patience has it. The failure of the last is recorded.
 template <typename attempt>
-auto until_it_works(const patience& patience, const std::string& version, logger& log, attempt&& try_once) {
+auto until_it_works(db::connection& connection, const std::string& version, db::direction direction,
+                    const patience& patience, logger& log, attempt&& try_once) {
     tries left(patience, version, log);
     while (true) {
         try {
             return try_once();
         } catch (const db::sql_error& error) {
-            if (!is_worth_another_try(error) || !left.next(error.message()))
-                throw;
+            if (is_worth_another_try(error) && left.next(error.message()))
+                continue;
+            record_failure(connection, version, direction, error, log);
+            if (db::is_of_stop(error))
+                stopped(version);
+            throw;
         }
     }
 }
@@ -79,6 +102,7 @@ public:
     runner_lock(const runner_lock&) = delete;
     runner_lock& operator=(const runner_lock&) = delete;
     ~runner_lock() {
+        const db::connection::spared unlocking(connection_);
         try {
             db::unlock_migrations(connection_);
         } catch (const failure&) {
@@ -112,6 +136,7 @@ std::vector<db::ran_statement> run_verbatim(db::connection& connection, const st
         fault::point("after-statement");
         ran.push_back({step.first_statement, step.line, "outside a transaction", *duration, "null"});
     }
+    const db::connection::spared recording(connection); // it has had its effect
     db::finish_migration_step(connection, version, direction, step.step, duration);
     fault::point("after-finish-step");
     return ran;
@@ -126,7 +151,7 @@ std::vector<db::ran_statement> run_steps(db::connection& connection, const std::
     for (const auto& step : db::migration_steps(connection, version, direction)) {
         if (step.done)
             continue;
-        const auto ran = until_it_works(patience, version, log, [&] {
+        const auto ran = until_it_works(connection, version, direction, patience, log, [&] {
             return step.transactional ? db::run_migration_step(connection, version, direction, step.step, options)
                                       : run_verbatim(connection, version, direction, step, options.out_of_order);
         });
@@ -136,43 +161,19 @@ std::vector<db::ran_statement> run_steps(db::connection& connection, const std::
     return all;
 }
 
-void record_failure(db::connection& connection, const std::string& version, db::direction direction,
-                    const db::sql_error& error, logger& log) {
-    // What sor itself refuses was no attempt.
-    if (!connection.alive() || error.sqlstate().starts_with("SR"))
-        return;
-    try {
-        db::migration_failed(connection, version, direction,
-                             nlohmann::ordered_json{{"sqlstate", error.sqlstate()},
-                                                    {"message", error.message()},
-                                                    {"detail", error.detail()},
-                                                    {"context", error.context()}}
-                                 .dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
-    } catch (const db::sql_error& unrecorded) {
-        log.warning("the failure could not be recorded", unrecorded.message());
-    }
-}
-
 } // namespace
 
 std::vector<db::ran_statement> run(db::connection& connection, const std::string& version, db::direction direction,
                                    const db::run_options& options, const patience& patience, logger& log) {
-    try {
-        const auto steps = db::migration_steps(connection, version, direction);
-        const bool whole = std::all_of(steps.begin(), steps.end(), [](const auto& step) { return step.transactional; });
-        if (!whole)
-            return run_steps(connection, version, direction, options, patience, log);
-        fault::point("before-migration");
-        auto ran = until_it_works(patience, version, log,
-                                  [&] { return db::run_migration(connection, version, direction, options); });
-        fault::point("after-migration");
-        return ran;
-    } catch (const db::sql_error& error) {
-        record_failure(connection, version, direction, error, log);
-        if (error.sqlstate() == "57014" && stop::requested())
-            stopped(version);
-        throw;
-    }
+    const auto steps = db::migration_steps(connection, version, direction);
+    const bool whole = std::all_of(steps.begin(), steps.end(), [](const auto& step) { return step.transactional; });
+    if (!whole)
+        return run_steps(connection, version, direction, options, patience, log);
+    fault::point("before-migration");
+    auto ran = until_it_works(connection, version, direction, patience, log,
+                              [&] { return db::run_migration(connection, version, direction, options); });
+    fault::point("after-migration");
+    return ran;
 }
 
 db::sql_error located(const db::sql_error& error, const migration& migration) {
