@@ -159,6 +159,7 @@ like($hostile_page, qr/\b10\d{5} characters in all/, 'what is cut says how long 
 like($hostile_page, qr/take the command from --format json/, 'of a command with what nobody would see, a copy would be another');
 unlike($hostile_page, qr/data-of="command"/, 'so there is no button for one');
 like(slurp("$pages/crash.html"), qr/data-of="command"/, 'as there is elsewhere');
+is(join(' ', map { my $lane = slurp("$pages/$_.html") =~ m{data-lane="run">(.*?)\n</g>\n<g class="lane"}s ? $1 : ''; scalar(() = $lane =~ /<rect/g) } qw(stale failed)), '2 1', 'nobody held the run in its gap');
 like(unescaped(slurp("$pages/crash.html")), qr/Statusrunning, its holder lost/, 'a crashed run has the status that it has, and its holder lost');
 like(unescaped(slurp("$pages/unknown.html")), qr/unknown[^\n]*no answer/, 'a call without an answer took no time');
 unlike(slurp("$pages/crash.html"), qr/take the command from --format json/, 'of no other');

@@ -218,9 +218,21 @@ private:
         lane run{"run", {}}, turns{"turns", {}}, calls{"tool calls", {}}, claims{"claims and items", {}};
         const auto begin = moment(run_, "started_at");
         const auto end = run_.has("finished_at") ? moment(run_, "finished_at") : last_of_run();
-        run.marks.push_back(
-            {shape::bar, tone_of_status(run_.text("status")), begin, std::max(begin, end),
-             "run, " + run_.text("status") + ", " + duration_text(std::max<std::int64_t>(0, end - begin))});
+        auto held_from = begin;
+        const auto held_to = [&](std::int64_t to) {
+            run.marks.push_back(
+                {shape::bar, tone_of_status(run_.text("status")), held_from, std::max(held_from, to),
+                 "run, " + run_.text("status") + ", " + duration_text(std::max<std::int64_t>(0, end - begin))});
+        };
+        for (const row& e : events_)
+            if (e.text("event_type") == "run.resumed") {
+                const row gap = e.object("payload").object("gap");
+                if (const auto from = moment_of(gap.text("from")), to = moment_of(gap.text("to")); from && to) {
+                    held_to(*from);
+                    held_from = std::max(held_from, *to);
+                }
+            }
+        held_to(end);
         for (const row& turn : turns_) {
             const auto from = moment(turn, "started_at");
             const auto to = std::max(from, turn.has("finished_at") ? moment(turn, "finished_at") : end);

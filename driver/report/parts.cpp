@@ -91,10 +91,12 @@ constexpr term terms[] = {
     {"outbox",
      "The table of messages to the outside. They are committed with the work they belong to, and sent later."},
     {"pending", "Of a message: it waits for the relay."},
+    {"redrive", "To put what was given up back, to be tried again as it stands."},
     {"relay", "The process that sends what is in the outbox."},
     {"run key", "The name of a run: started again under the same one, an unfinished run is resumed."},
     {"seq", "The number of an event within its stream."},
     {"stream", "The events of one run, or of one message, each with a hash over the one before."},
+    {"tenant", "The customer whose rows these are; no other's are shown."},
     {"token", "A number that grows with every holder: what an earlier holder sends is refused."},
     {"turn", "A step of a run: one that has finished is not repeated when the run is resumed."},
 };

@@ -182,6 +182,15 @@ std::string svg(const timeline& picture, const clock_of& clock, extent size) {
                       number(bottom + 34) + "\" role=\"img\" aria-labelledby=\"" + id + "-title " + id +
                       "-desc\">\n<title id=\"" + id + "-title\">" + html(picture.title) + "</title>\n<desc id=\"" + id +
                       "-desc\">" + html(picture.description) + "</desc>\n";
+    // below the labels of the lanes, which a narrow picture has in the way
+    for (const auto& line : picture.lines) {
+        const double x = axis.x(line.at);
+        const bool right = x > l.width * 0.7;
+        out += std::string("<g class=\"failure ") + name_of(line.colour) + "\" data-at=\"" + std::to_string(line.at) +
+               "\"><line x1=\"" + number(x) + "\" x2=\"" + number(x) + "\" y1=\"22\" y2=\"" + number(bottom + 6) +
+               "\"/><text x=\"" + number(right ? x + 4 : x - 4) + "\" y=\"16\" text-anchor=\"" +
+               (right ? "end" : "start") + "\">" + html(line.label, 60) + "</text></g>\n";
+    }
     for (std::size_t i = 0; i < picture.lanes.size(); ++i) {
         const double y = lane_y(i);
         const bool beside = size == extent::wide;
@@ -224,14 +233,6 @@ std::string svg(const timeline& picture, const clock_of& clock, extent size) {
         out += "<line class=\"tickmark\" x1=\"" + number(x) + "\" x2=\"" + number(x) + "\" y1=\"" + number(bottom) +
                "\" y2=\"" + number(bottom + 6) + "\"/><text class=\"tick\" x=\"" + number(x) + "\" y=\"" +
                number(bottom + 22) + "\" text-anchor=\"" + (leftwards ? "end" : "start") + "\">" + text + "</text>\n";
-    }
-    for (const auto& line : picture.lines) {
-        const double x = axis.x(line.at);
-        const bool right = x > l.width * 0.7;
-        out += std::string("<g class=\"failure ") + name_of(line.colour) + "\" data-at=\"" + std::to_string(line.at) +
-               "\"><line x1=\"" + number(x) + "\" x2=\"" + number(x) + "\" y1=\"22\" y2=\"" + number(bottom + 6) +
-               "\"/><text x=\"" + number(right ? x + 4 : x - 4) + "\" y=\"16\" text-anchor=\"" +
-               (right ? "end" : "start") + "\">" + html(line.label, 60) + "</text></g>\n";
     }
     for (std::size_t i = 0; i < picture.lanes.size(); ++i) {
         out += "<g class=\"lane\" data-lane=\"" + html(picture.lanes[i].label, 60) + "\">\n";
