@@ -30,10 +30,10 @@ void install() {
     sigemptyset(&action.sa_mask);
     sigaction(SIGTERM, &action, nullptr);
     sigaction(SIGINT, &action, nullptr);
-    if (struct sigaction present {}; sigaction(SIGHUP, nullptr, &present) == 0 && present.sa_handler != SIG_IGN)
+    if (struct sigaction present{}; sigaction(SIGHUP, nullptr, &present) == 0 && present.sa_handler != SIG_IGN)
         sigaction(SIGHUP, &action, nullptr); // a terminal that hung up; nohup's wish is kept
-    std::signal(SIGPIPE, SIG_IGN); // a handler or mail server that went away is an error to report
-    std::signal(SIGXFSZ, SIG_IGN); // a file at its size limit is an error to report, as a full disk is
+    std::signal(SIGPIPE, SIG_IGN);           // a handler or mail server that went away is an error to report
+    std::signal(SIGXFSZ, SIG_IGN);           // a file at its size limit is an error to report, as a full disk is
 }
 
 bool requested() {

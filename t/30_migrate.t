@@ -175,6 +175,16 @@ is(decode_json($r->{out})->{data_reversible}{answer}, 'no', 'the answers are the
 is(branches(), 0, 'the drop command has dropped it');
 spew("$home/clone", "echo no room >&2; exit 3\n");
 ends(migrate(undef, 'rehearse', '--dir', "$home/rehearse_column_lost", '99990101000000', '--settings', 'clone.toml'), 69, 'a clone command that fails', err => qr/DETAIL: no room/);
+# where sessions must not be idle
+$world->sql(q{ALTER DATABASE reconciler SET idle_session_timeout = '500ms'});
+spew("$home/check.toml", slurp("$home/migrate.toml") . qq{check_command = "sleep 1"\n});
+files("$home/slow.bin", pg_dump => qq{#!/bin/sh\nsleep 1\nPATH=\${PATH#*:} exec pg_dump "\$@"\n});
+chmod 0755, "$home/slow.bin/pg_dump";
+files("$home/idle", '99990103000000_idle.sql' => "-- migrate:up\nSELECT pg_sleep(1);\n-- migrate:down\nSELECT 1;\n");
+ends($world->sor(migrate_arguments(undef, 'rehearse', '--dir', "$home/idle", '99990103000000', '--settings', 'check.toml'),
+	env => { PATH => "$home/slow.bin:" . { $world->environment }->{PATH} }), 0, 'a rehearsal longer than a session may be idle', err => qr/\A\z/);
+is($world->sql(q{SELECT rehearsed FROM sor.migration_status() WHERE version = '99990103000000'}), 't', 'and it is recorded');
+$world->sql('ALTER DATABASE reconciler RESET idle_session_timeout');
 # not by who may not
 $r = $world->sor([ 'migrate', 'rehearse', '--dbname', 'service=operator', '--dir', "$home/rehearse_column_lost", '99990101000000' ]);
 ends($r, 77, 'a branch is made by a superuser', err => qr/HINT: .*\[migrate\.rehearsal\]/);
@@ -190,8 +200,9 @@ $elsewhere->query(q{SELECT pg_advisory_lock(hashtextextended('sor_rehearsal_0001
 ends(migrate(undef, 'status', '--dir', $slow), 0, 'nor is that of another database', err => qr/^$/);
 $elsewhere->quit;
 $world->node->safe_psql('postgres', 'DROP DATABASE sor_rehearsal_0001_elsewhere');
+$world->sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sor migrate rehearse' AND datname = 'reconciler'");
 kill 'HUP', $world->pid($run) or die;
-ends($world->finish($run), 75, 'SIGHUP ends a rehearsal', err => qr/stopped by a signal/);
+ends($world->finish($run), 75, 'SIGHUP ends a rehearsal, whose other connections were lost', err => qr/\Asor migrate rehearse: error: the rehearsal was stopped by a signal/);
 is(branches(), 0, 'its branch is dropped');
 for my $point ('after-create-branch', 'after-branch', 'after-upgrade')
 {

@@ -526,9 +526,12 @@ void copy_database_settings(connection& connection, const std::string& from, con
         execute_verbatim(connection, settings.text(row, 0));
 }
 
-// The lock is an advisory one on the name, which is one for all databases of the server.
+// The lock is an advisory one on the name, which is one for all databases of the server. The session holds it while
+// others work.
 void create_branch(connection& connection, const std::string& branch) {
-    connection.query("select pg_advisory_lock(hashtextextended($1::text, 0))", {branch});
+    connection.query("select pg_advisory_lock(hashtextextended($1::text, 0)), "
+                     "set_config('idle_session_timeout', '0', false)",
+                     {branch});
     const auto statement =
         connection
             .query("select format('create database %I template template0 encoding %L lc_collate %L lc_ctype %L', "

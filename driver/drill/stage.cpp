@@ -35,7 +35,7 @@ std::string own_path() {
     return path;
 }
 
-constexpr const char* guard_off = "-c sor.drop_guard=off";
+constexpr const char* of_admin = "-c sor.drop_guard=off -c idle_session_timeout=0";
 
 // The role of each part; grants of tenants come with the stage.
 constexpr std::pair<const char*, const char*> role_of[] = {
@@ -134,7 +134,7 @@ scratch::scratch(db::connection& control, const std::string& source, std::string
         // somebody is connected to it
         db::connection from(control_, {{"dbname", source}, {"options", ""}});
         db::create_branch(from, name_);
-        const auto to = db::with(from.parameters(), "options", guard_off);
+        const auto to = db::with(from.parameters(), "options", of_admin);
         const auto outcome =
             run_programs({{{"pg_dump", "--format=custom", "--compress=0"}, db::environment_of(from.parameters())},
                           {{"pg_restore", "--exit-on-error", "--dbname=" + name_}, db::environment_of(to)}});
@@ -238,16 +238,17 @@ stage::stage(db::connection& control, const logins& who, const std::string& data
 db::connection& stage::admin() {
     if (!admin_)
         admin_ = std::make_unique<db::connection>(control_,
-                                                  db::parameter_list{{"dbname", database_}, {"options", guard_off}});
+                                                  db::parameter_list{{"dbname", database_}, {"options", of_admin}});
     return *admin_;
 }
 
 std::unique_ptr<db::connection> stage::session(const std::string& part) {
-    return std::make_unique<db::connection>(control_, db::parameter_list{{"dbname", database_},
-                                                                         {"user", who_.name(part)},
-                                                                         {"password", who_.password()},
-                                                                         {"options", "-c lock_timeout=2s"},
-                                                                         {"application_name", "sor drill " + part}});
+    return std::make_unique<db::connection>(
+        control_, db::parameter_list{{"dbname", database_},
+                                     {"user", who_.name(part)},
+                                     {"password", who_.password()},
+                                     {"options", "-c lock_timeout=2s -c idle_session_timeout=0"},
+                                     {"application_name", "sor drill " + part}});
 }
 
 void stage::observe(const char* drill, const std::string& name, const std::string& json) {

@@ -14,7 +14,8 @@ namespace sor::drill {
 
 // Throws failure (try_again) when a stop was requested.
 void end_if_stopped();
-// Polls until it answers true. Throws failure (unavailable) when that takes longer than a minute, and as end_if_stopped.
+// Polls until it answers true. Throws failure (unavailable) when that takes longer than a minute, and as
+// end_if_stopped.
 void wait_until(const std::string& what, const std::function<bool()>& reached);
 
 // One login for each part, with a random password; gone with this object. They expire, should that never come. Their
@@ -62,7 +63,8 @@ struct program_end {
     int signal = 0;  // what killed it
 };
 
-// A program of ours, in a process group of its own that is gone with this object: stopped, and killed after ten seconds.
+// A program of ours, in a process group of its own that is gone with this object: stopped, and killed after ten
+// seconds.
 class program {
 public:
     // Standard input from a file (empty: nothing), output and errors into files.

@@ -407,7 +407,8 @@ const char* const tenants =
     "and exists (select from reconciler.expenses e where e.tenant_id = t.tenant_id) order by t.name, u.email limit 2";
 const char* const owner = "select relowner::regrole::text from pg_class where oid = 'reconciler.expenses'::regclass";
 // sor_drill_ and eight hexadecimal digits name a drill, which holds that prefix while it lives
-const char* const hold = "select pg_advisory_lock(hashtextextended($1::text, 0))";
+const char* const hold = "select pg_advisory_lock(hashtextextended($1::text, 0)), "
+                         "set_config('idle_session_timeout', '0', false)"; // it is idle while others work
 const char* const left_behind =
     "select name, format(statement, name) from (select datname, 'drop database if exists %I with (force)' from "
     "pg_database union all select rolname, 'drop role if exists %I' from pg_roles) x(name, statement), "

@@ -9,7 +9,8 @@
 namespace sor::migrate {
 namespace {
 
-constexpr const char* guard_off = "-c sor.drop_guard=off";
+// The drop guard is off there, and the session may be idle as long as the check command runs.
+constexpr const char* of_session = "-c sor.drop_guard=off -c idle_session_timeout=0";
 
 std::string branch_name(const std::string& version) {
     std::string name = "sor_rehearsal_";
@@ -155,6 +156,7 @@ void branch::choose_tables(const std::vector<const migration*>& migrations) {
 }
 
 void branch::restore_dump(db::connection& live) {
+    const auto search_path = "-c search_path=" + escaped_option(db::search_path(live)); // before `live` idles
     const auto is_in = [](const std::vector<db::table_size>& tables, const db::table_size& wanted) {
         return std::any_of(tables.begin(), tables.end(),
                            [&](const auto& table) { return table.table == wanted.table; });
@@ -174,7 +176,7 @@ void branch::restore_dump(db::connection& live) {
             dump.arguments.push_back("--exclude-table-data=" + pattern(table));
     db::create_branch(*control_, name_);
     fault::point("after-create-branch");
-    const auto there = db::with(db::with(control_->parameters(), "dbname", name_), "options", guard_off, true);
+    const auto there = db::with(db::with(control_->parameters(), "dbname", name_), "options", of_session, true);
     const program restore{{"pg_restore", "--exit-on-error", "--dbname=" + name_}, db::environment_of(there)};
     const auto outcome = run_programs({dump, restore});
     end_if_stopped();
@@ -183,8 +185,7 @@ void branch::restore_dump(db::connection& live) {
                       outcome.errors,
                       "Where a dump of this database cannot be restored beside it, clone_command under "
                       "[migrate.rehearsal] makes a branch in another way.");
-    session_ = std::make_unique<db::connection>(
-        *control_, db::with(there, "options", "-c search_path=" + escaped_option(db::search_path(live)), true));
+    session_ = std::make_unique<db::connection>(*control_, db::with(there, "options", search_path, true));
 }
 
 void branch::clone() {
@@ -203,7 +204,7 @@ void branch::clone() {
         throw failure(exit_status::unavailable, "the clone command of the settings printed no CONNINFO", {},
                       "clone_command under [migrate.rehearsal] prints the CONNINFO of the branch as its last line.");
     const db::connection first(conninfo, "sor " + context_.command);
-    session_ = std::make_unique<db::connection>(first, db::with(first.parameters(), "options", guard_off, true));
+    session_ = std::make_unique<db::connection>(first, db::with(first.parameters(), "options", of_session, true));
 }
 
 void branch::drop() noexcept {
@@ -216,7 +217,14 @@ void branch::drop() noexcept {
                 context_.log.warning("branch \"" + name_ + "\" may be left behind: the drop command failed",
                                      outcome.errors);
         } else if (control_) {
-            db::drop_branch(*control_, name_);
+            try {
+                db::drop_branch(*control_, name_);
+            } catch (const failure&) {
+                if (control_->alive())
+                    throw;
+                db::connection another(*control_, {});
+                db::drop_branch(another, name_);
+            }
         }
     } catch (const std::exception& error) {
         context_.log.warning("branch \"" + name_ + "\" may be left behind", error.what(),
