@@ -115,7 +115,10 @@ select count(*) from sor.what_happened(:a, '-infinity', clock_timestamp() - inte
 select sor.current_tenant();
 select streams, events > 20 as events, first_bad from sor.verify_events(:a);
 select streams, events > 20 as events, first_bad from sor.verify_events(:a, :'run');
+-- one statement sees one state: a run that began after it did is neither found nor missed
 reset role;
+select count(*) from sor.start_run(:a, 'rec', 'meanwhile', :'ann') r, sor.find_runs(:a, run_key => case when r.run_id is not null then 'meanwhile' end) f, sor.verify_events(:a, f.run_id) v;
+select sor.cancel_run(:a, run_id, 'enough') from sor.find_runs(:a, run_key => 'meanwhile') \g /dev/null
 
 -- the run is rebuilt from its events, column by column, whatever the session's time zone
 set timezone = 'Asia/Kolkata';
@@ -219,6 +222,19 @@ begin
 exception when sqlstate 'P9999' then
     return sqlerrm;
 end $$;
+-- gives a stream the chain that its events would have, as whoever knows docs/events.md can
+create function forensics_test.rechain(stream uuid) returns void language plpgsql as $$
+declare e record; last bytea := decode(repeat('00', 32), 'hex');
+begin
+    for e in select * from sor.agent_events where stream_id = stream order by seq loop
+        update sor.agent_events set prev_hash = last, hash = sha256('\x01'::bytea || last || uuid_send(e.tenant_id) || uuid_send(stream) || int8send(e.seq) || uuid_send(e.id)
+            || coalesce('\x01'::bytea || uuid_send(e.run_id), '\x00') || coalesce('\x01'::bytea || int4send(e.turn_no), '\x00')
+            || coalesce('\x01'::bytea || uuid_send(e.tool_call_id), '\x00') || coalesce('\x01'::bytea || uuid_send(e.message_id), '\x00')
+            || (select string_agg(int4send(octet_length(t)) || convert_to(t, 'utf8'), '' order by n) from unnest(array[e.event_type, e.actor_kind, e.actor]) with ordinality f (t, n))
+            || coalesce('\x01'::bytea || uuid_send(e.on_behalf_of), '\x00') || int4send(octet_length(e.payload::text)) || convert_to(e.payload::text, 'utf8')
+            || int8send((extract(epoch from e.created_at) * 1000000)::bigint)) where stream_id = stream and seq = e.seq returning hash into last;
+    end loop;
+end $$;
 select what, forensics_test.tampered(format(command, :'run', :'message'), :'run') from (values
     ('nothing', 'select'),
     ('an edited payload', 'update sor.agent_events set payload = payload || ''{"x": 1}'' where stream_id = %1$L and seq = 3'),
@@ -254,7 +270,18 @@ select what, forensics_test.tampered(format(command, :'run', :'message'), :'run'
     ('a call that got another answer', 'update sor.tool_calls set error = ''{}'' where run_id = %1$L and tool = ''drop_table'''),
     ('a turn that said something else', 'update sor.turns set output = ''{"x": 1}'' where run_id = %1$L and turn_no = 2'),
     ('a message to be sent again', 'update sor.outbox set status = ''pending'', processed_at = null where id = %2$L'),
-    ('a message to somebody else', 'update sor.outbox set payload = payload || ''{"to": "thief@x.example"}'' where id = %2$L')
+    ('a message to somebody else', 'update sor.outbox set payload = payload || ''{"to": "thief@x.example"}'' where id = %2$L'),
+    ('a message of no run', 'update sor.outbox set run_id = null where id = %2$L'),
+    ('a message tried more often', 'update sor.outbox set attempts = 7 where id = %2$L'),
+    ('a message sent at another time', 'update sor.outbox set processed_at = processed_at - interval ''1 day'' where id = %2$L'),
+    ('a message of a status that is none', 'update sor.outbox set status = repeat(''é'', 200) where id = %2$L'),
+    ('an open call of no run', 'insert into sor.tool_calls select tenant_id, sor.uuid_v7(), sor.uuid_v7(), 1, sor.uuid_v7(), ''model'', ''{}'', ''started'', null, null, null, now() from sor.runs where id = %1$L'),
+    ('nothing, chained anew', 'select forensics_test.rechain(%1$L), forensics_test.rechain(%2$L)'),
+    ('a forged start', 'update sor.agent_events set payload = payload || ''{"worker": "nobody"}'' where stream_id = %1$L and seq = 1; select forensics_test.rechain(%1$L)'),
+    ('a forged start at no time', 'update sor.agent_events set payload = payload || ''{"started_at": "x"}'' where stream_id = %1$L and seq = 1; select forensics_test.rechain(%1$L)'),
+    ('a forged end that is no object', 'update sor.agent_events set payload = ''[1]'' where stream_id = %1$L and event_type = ''run.succeeded''; select forensics_test.rechain(%1$L)'),
+    ('a forged intent', 'update sor.agent_events set payload = payload || ''{"destination": "x"}'' where stream_id = %2$L and seq = 1; select forensics_test.rechain(%2$L)'),
+    ('a forged intent that is no object', 'update sor.agent_events set payload = ''"é"'' where stream_id = %2$L and seq = 1; select forensics_test.rechain(%2$L)')
 ) v (what, command);
 -- and the report of such a run says so before anything else
 create function forensics_test.report_of_tampered(run uuid, command text) returns text language plpgsql as $$

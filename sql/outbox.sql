@@ -103,7 +103,8 @@ select outbox_test.attempt(format('select sor.mark_failed(%L, %L, %s, %L)', :a, 
 select dedup_key from sor.claim_outbox(:a, 'r', 9, '1 min');
 reset role;
 select status, attempts, processed_at is not null as processed, claim_token = :token1 as token from sor.outbox where id = :'first';
-select seq, event_type, actor_kind, actor, on_behalf_of, message_id = :'first' as of_message, payload from sor.agent_events where stream_id = :'first' and seq > 1;
+select seq, event_type, actor_kind, actor, on_behalf_of, message_id = :'first' as of_message,
+       payload - 'processed_at' as payload, (payload ->> 'processed_at')::timestamptz = (select processed_at from sor.outbox where id = :'first') as sent_then from sor.agent_events where stream_id = :'first' and seq > 1;
 
 -- failed for now: again after a while, before the others of its aggregate; a stale relay marks nothing
 set role outbox_relay;

@@ -15,6 +15,22 @@ is($world->sql('SELECT count(*) FROM sor.verifications WHERE whole'), 3, 'of eve
 my $events = $world->sql("SELECT count(*) FROM sor.agent_events WHERE tenant_id = '$alice'");
 like($world->ok_sor([ @verify, '--verbose', '--tenant', 'ALICE ' ], 'of one tenant')->{out}, qr/\Aok    tenant "Alice": $events events in \d+ streams?\n\z/, 'says what was read');
 
+# nor is anything found while it grows: a verification sees one state
+$world->load_ok($world->statement(200, qw(Alice Bob Carol)), '--tenant-from', 'directorate', '--set', 'statement=2');
+my $relay = $world->start_sor($world->relay_args('--follow', '--interval', '1s'));
+my $work = $world->start_sor($world->work_args('--batch', 1));
+my $found = '';
+do
+{
+	$r = $world->sor(\@verify);
+	$found .= "$r->{rc}/$r->{signal} $r->{out}$r->{err}" if $r->{rc} || $r->{signal};
+	$work->{h}->pump_nb;
+} while ($work->{h}->pumpable);
+is($world->finish($work)->{rc}, 0, 'history grows');
+kill TERM => $world->pid($relay);
+is($world->finish($relay)->{rc}, 0, 'and is relayed');
+is($found, '', 'with nothing found meanwhile');
+
 # Bob's history is changed by somebody whom nothing in the database stops
 my ($id, $stream, $seq) = split /\|/, $world->sql("SELECT id, stream_id, seq FROM sor.agent_events WHERE tenant_id = '$bob' AND event_type = 'turn.finished' ORDER BY id LIMIT 1");
 $world->sql("SET sor.drop_guard = off; ALTER TABLE sor.agent_events DISABLE TRIGGER ALL; UPDATE sor.agent_events SET actor = 'somebody else' WHERE id = '$id'");

@@ -1,5 +1,6 @@
 #include "forensics/forensics_core.hpp"
 
+#include "bridge/subtransaction.hpp"
 #include "bridge/uuid_v7.hpp"
 #include "journal/journal.hpp"
 
@@ -143,30 +144,45 @@ text* narrative_of(const bridge::result& rows, uint64 row, int first) {
     return bridge::call([view] { return bridge::to_text(view); });
 }
 
-// Calls add(rows, row) for each row, a batch in memory at a time. False when there was none.
+// Calls with(page) for each page of the rows; only one is in memory at a time, with what `with` allocates. False when
+// there was none.
 template <bridge::guarded F>
-bool for_each(bridge::cursor rows, F&& add) {
-    MemoryContext of_batch = AllocSetContextCreate(CurrentMemoryContext, "sor batch", ALLOCSET_DEFAULT_SIZES);
-    const MemoryContext outer = MemoryContextSwitchTo(of_batch);
+bool for_each_page(bridge::cursor rows, long size, F&& with) {
+    MemoryContext of_page = AllocSetContextCreate(CurrentMemoryContext, "sor page", ALLOCSET_DEFAULT_SIZES);
+    const MemoryContext outer = MemoryContextSwitchTo(of_page);
     bool any = false;
     for (;;) {
         CHECK_FOR_INTERRUPTS();
-        const bridge::result found = rows.fetch(batch);
-        if (found.empty())
+        const bridge::result page = rows.fetch(size);
+        if (page.empty())
             break;
         any = true;
-        for (uint64 i = 0; i < found.count; ++i)
-            add(found, i);
-        found.free();
-        MemoryContextReset(of_batch);
+        with(page);
+        page.free();
+        MemoryContextReset(of_page);
     }
     MemoryContextSwitchTo(outer);
-    MemoryContextDelete(of_batch);
+    MemoryContextDelete(of_page);
     rows.close();
     return any;
 }
 
+// Calls add(page, row) for each row. False when there was none.
+template <bridge::guarded F>
+bool for_each(bridge::cursor rows, F&& add) {
+    return for_each_page(rows, batch, [&](const bridge::result& page) {
+        for (uint64 i = 0; i < page.count; ++i)
+            add(page, i);
+    });
+}
+
 // ---------------------------------------------------------------- verification
+
+// As much of the text as there is room for, no character cut: a table that somebody has changed may hold anything.
+template <size_t room>
+void copy_clipped(char (&into)[room], const char* from) {
+    strlcpy(into, from, static_cast<size_t>(pg_mbcliplen(from, static_cast<int>(strlen(from)), room - 1)) + 1);
+}
 
 struct verdict {
     int64 streams = 0;
@@ -186,7 +202,7 @@ struct verdict {
         seq = at;
         if (row != nullptr)
             id = *row;
-        strlcpy(problem, what, sizeof(problem));
+        copy_clipped(problem, what);
     }
 };
 
@@ -260,7 +276,7 @@ public:
     " union all select run_id, 'turns', null, count(*), count(finished_at) from sor.turns"                             \
     "   where tenant_id = $1" of_run " group by run_id"                                                                \
     " union all select run_id, 'calls', status, count(*), 0 from sor.tool_calls"                                       \
-    "   where tenant_id = $1 and status <> 'started'" of_run " group by run_id, status"                                \
+    "   where tenant_id = $1" of_run " group by run_id, status"                                                        \
     " union all select id, 'message', status, 0, 0 from sor.outbox where tenant_id = $1" of_run
     static constexpr const char* of_tenant =
         STATE("", "") " union all select stream_id, 'stream', null, 0, 0 from sor.event_streams where tenant_id = $1"
@@ -289,9 +305,9 @@ public:
         for (; peek() && bridge::equal(page_.uuid(at_, 1), now_.stream); ++at_) {
             const char* what = page_.string(at_, 2);
             if (strcmp(what, "run") == 0)
-                strlcpy(now_.run, page_.string(at_, 3), sizeof(now_.run));
+                copy_clipped(now_.run, page_.string(at_, 3));
             else if (strcmp(what, "message") == 0)
-                strlcpy(now_.message, page_.string(at_, 3), sizeof(now_.message));
+                copy_clipped(now_.message, page_.string(at_, 3));
             else if (strcmp(what, "stream") == 0)
                 now_.other = true;
             else if (strcmp(what, "calls") == 0) {
@@ -406,33 +422,77 @@ void conclude(const chain& ended, state& tables, verdict& out) {
     }
 }
 
-// The rows of a run, its turns and its calls as its events tell them. Later events overwrite what earlier ones said of
-// the same thing; the row types give each value the form that it has in the journal and leave out what is no column.
-#define EVENTS_TOLD(columns, type, group)                                                                              \
-    "(select " columns "pg_catalog.jsonb_object_agg(key, value order by seq) as said from sor.agent_events,"           \
-    " pg_catalog.jsonb_each(payload) where tenant_id = $1 and stream_id = $2 and event_type like '" type "'" group     \
-    ") e"
-#define ROW_TOLD(table, key)                                                                                           \
-    "pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(null::sor." table                                            \
-    ", said || pg_catalog.jsonb_build_object('tenant_id', $1, " key "))) as told"
-#define RUN_TOLD "select " ROW_TOLD("runs", "'id', $2") " from " EVENTS_TOLD("", "run.%", "") " where said is not null"
-#define TURNS_TOLD                                                                                                     \
-    "select turn_no, " ROW_TOLD("turns", "'run_id', $2, 'turn_no', turn_no") " from " EVENTS_TOLD(                     \
-        "turn_no, ", "turn.%", " group by turn_no")
-#define CALLS_TOLD                                                                                                     \
-    "select id, " ROW_TOLD("tool_calls", "'run_id', $2, 'turn_no', turn_no, 'id', id") " from " EVENTS_TOLD(           \
-        "tool_call_id as id, min(turn_no) as turn_no, ", "tool\\_call.%", " group by tool_call_id")
+// Rows of the runs ($2): run by run, or the planner may take the tenant's for few and read them all.
+#define OF_RUNS(columns, table, run_id, condition)                                                                     \
+    "pg_catalog.unnest($2) run, lateral (select run as run_id, " columns " from sor." table " r"                       \
+    " where r.tenant_id = $1 and r." run_id " = run" condition " offset 0) r"
 
-// How the first of the rows differs from what the events tell of it: its table, its id, the columns, whether the row is
-// missing, whether the events are, and the stream.
+// The rows of runs, of their turns and of their calls, and as their events tell them. Later events overwrite what
+// earlier ones said of the same thing, most things having one; the row types give each value the form that it has in
+// the journal and leave out what is no column.
+#define ROW_KEPT(key, table, run_id)                                                                                   \
+    "(select run_id, " key "kept from " OF_RUNS(key "pg_catalog.to_jsonb(r) as kept", table, run_id, "") ") k"
+#define EVENTS_OF(type)                                                                                                \
+    OF_RUNS("seq, turn_no, tool_call_id, payload", "agent_events", "stream_id", " and event_type like '" type "'")
+#define ROW_TOLD(columns, table, key, type, thing)                                                                     \
+    "(select run_id, " columns "pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(null::sor." table                 \
+    ", said || pg_catalog.jsonb_build_object('tenant_id', $1, " key "))) as told from"                                 \
+    " (select *, case when pg_catalog.cardinality(payloads) = 1 then payloads[1] else (select"                         \
+    "    pg_catalog.jsonb_object_agg(key, value order by n)"                                                           \
+    "    from pg_catalog.unnest(payloads) with ordinality p (p, n), pg_catalog.jsonb_each(p)) end as said from"        \
+    "  (select run_id, tool_call_id as id, min(turn_no) as turn_no, pg_catalog.array_agg(payload order by seq)"        \
+    "    as payloads from " EVENTS_OF(type) " group by run_id, tool_call_id" thing ") e offset 0) e) t"
+#define RUNS_KEPT ROW_KEPT("", "runs", "id")
+#define RUNS_TOLD ROW_TOLD("", "runs", "'id', run_id", "run.%", "")
+#define TURNS_KEPT ROW_KEPT("turn_no, ", "turns", "run_id")
+#define TURNS_TOLD ROW_TOLD("turn_no, ", "turns", "'run_id', run_id, 'turn_no', turn_no", "turn.%", ", turn_no")
+#define CALLS_KEPT ROW_KEPT("id, ", "tool_calls", "run_id")
+#define CALLS_TOLD ROW_TOLD("id, ", "tool_calls", "'run_id', run_id, 'turn_no', turn_no, 'id', id", "tool\\_call.%", "")
+
+// How the first of the rows (place, stream_id, kept, told) differs from what the events tell of it: its table, its id,
+// the columns, whether the row is missing, whether the events are, and the stream.
 #define DIFFERENCE_OF(rows)                                                                                            \
     "select place, coalesce(kept, told) ->> 'id', (select pg_catalog.string_agg(coalesce(k.key, t.key), ', ' order by" \
     " coalesce(k.key, t.key)) from pg_catalog.jsonb_each(kept) k full join pg_catalog.jsonb_each(told) t"              \
     " on t.key = k.key where k.value is distinct from t.value), kept is null, told is null, stream_id from (" rows     \
-    ") x where kept is distinct from told order by place, coalesce(kept, told) ->> 'id' limit 1"
+    ") x where kept is distinct from told order by stream_id, place, coalesce(kept, told) ->> 'id' limit 1"
 
-void found_difference(const bridge::result& rows, verdict& out) {
+// The runs ($2), their turns and their calls. Extending a lease is no event.
+#define LEASE "case when kept ->> 'status' = 'running' then 'lease_until' else '' end"
+constinit bridge::statement difference_of_runs(DIFFERENCE_OF("select 0 as place, run_id as stream_id, kept - " LEASE
+                                                             " as kept, told - " LEASE " as told"
+                                                             " from " RUNS_KEPT " full join " RUNS_TOLD
+                                                             " using (run_id)"
+                                                             " union all select 1, run_id, kept, told from " TURNS_KEPT
+                                                             " full join " TURNS_TOLD " using (run_id, turn_no)"
+                                                             " union all select 2, run_id, kept, told from " CALLS_KEPT
+                                                             " full join " CALLS_TOLD " using (run_id, id)"),
+                                               {UUIDOID, UUIDARRAYOID});
+#undef LEASE
+
+// The messages ($2), but for what their events leave out. The intent is the first event of a message, and what became
+// of it stands in the last.
+constinit bridge::statement difference_of_messages(
+    DIFFERENCE_OF(
+        "select 3 as place, coalesce(o.run_id, o.id) as stream_id,"
+        " pg_catalog.to_jsonb(o) - '{tenant_id,status,next_attempt_at,created_at,claim_token}'::text[] as kept,"
+        " (select pg_catalog.jsonb_build_object('id', o.id, 'run_id', i.run_id, 'tool_call_id', i.tool_call_id,"
+        "    'attempts', coalesce(l.payload -> 'attempt', '0'),"
+        "    'processed_at', (l.payload ->> 'processed_at')::timestamptz,"
+        "    'last_error', (select f.payload ->> 'error' from sor.agent_events f where f.tenant_id = $1 and f.stream_id"
+        "      = o.id and f.event_type in ('outbox.failed', 'outbox.dead') order by f.seq desc limit 1))"
+        "    || (i.payload - 'available_at')"
+        "   from sor.agent_events i, lateral (select payload from sor.agent_events l where l.tenant_id = $1"
+        "     and l.stream_id = o.id order by l.seq desc limit 1) l"
+        "  where i.tenant_id = $1 and i.stream_id = o.id and i.seq = 1) as told"
+        " from pg_catalog.unnest($2) message_id, lateral (select * from sor.outbox o where o.tenant_id = $1"
+        "   and o.id = message_id offset 0) o"),
+    {UUIDOID, UUIDARRAYOID});
+
+void find_difference(bridge::statement& difference, const pg_uuid_t& tenant, const bridge::array_builder& ids,
+                     verdict& out) {
     static constexpr const char* places[] = {"runs", "turns", "tool_calls", "outbox"};
+    const auto rows = difference.look(in(tenant), in(ids.done()));
     if (rows.empty())
         return;
     out.table = places[rows.integer(0, 1)];
@@ -446,56 +506,43 @@ void found_difference(const bridge::result& rows, verdict& out) {
                   : psprintf("its row of %s is not what its events tell: %s", out.table, rows.string(0, 3)));
 }
 
-// Holds the row of the run, of its turns and of its calls against what the events tell.
-void verify_journal(const pg_uuid_t& tenant, const pg_uuid_t& run, verdict& out) {
-    static bridge::statement difference(
-        DIFFERENCE_OF(
-            // extending a lease is no event
-            "select 0 as place, $2 as stream_id, kept - case when kept ->> 'status' = 'running' then 'lease_until' "
-            "else '' end as kept, told - case when kept ->> 'status' = 'running' then 'lease_until' else '' end as told"
-            "   from (select pg_catalog.to_jsonb(r) as kept from sor.runs r where tenant_id = $1 and id = $2) k full "
-            "join (" RUN_TOLD ") t on true"
-            " union all select 1, $2, kept, told from (select turn_no, pg_catalog.to_jsonb(r) as kept from sor.turns r "
-            "where tenant_id = $1 and run_id = $2) k full join (" TURNS_TOLD ") t on t.turn_no = k.turn_no"
-            " union all select 2, $2, kept, told from (select id, pg_catalog.to_jsonb(r) as kept from "
-            "sor.tool_calls r where tenant_id = $1 and run_id = $2) k full join (" CALLS_TOLD ") t on t.id = k.id"),
-        {UUIDOID, UUIDOID});
-    const auto rows = difference.look(in(tenant), in(run));
-    found_difference(rows, out);
-    rows.free();
-}
-
-// Holds what messages are against what the events tell. run null: all of the tenant's.
-void verify_messages(const pg_uuid_t& tenant, const pg_uuid_t* run, verdict& out) {
-#define DIFFERENCE_OF_MESSAGES(of_run)                                                                                 \
-    DIFFERENCE_OF(                                                                                                     \
-        "select 3 as place, coalesce(run_id, id) as stream_id, pg_catalog.jsonb_build_object('id', id, 'destination'," \
-        " destination, 'event_type', event_type, 'aggregate_id', aggregate_id, 'dedup_key', dedup_key, 'payload',"     \
-        " payload, 'tool_call_id', tool_call_id, 'last_error', last_error) as kept,"                                   \
-        " (select pg_catalog.jsonb_build_object('id', o.id, 'tool_call_id', e.tool_call_id, 'last_error',"             \
-        "   (select l.payload ->> 'error' from sor.agent_events l where l.tenant_id = $1 and l.stream_id = o.id"       \
-        "     and l.event_type in ('outbox.failed', 'outbox.dead') order by l.seq desc limit 1))"                      \
-        "   || (e.payload - 'available_at')"                                                                           \
-        "   from sor.agent_events e where e.tenant_id = $1 and e.stream_id = o.id and e.seq = 1) as told"              \
-        " from sor.outbox o where tenant_id = $1" of_run)
-    static bridge::statement of_tenant(DIFFERENCE_OF_MESSAGES(""), {UUIDOID});
-    static bridge::statement of_run(DIFFERENCE_OF_MESSAGES(" and run_id = $2"), {UUIDOID, UUIDOID});
-#undef DIFFERENCE_OF_MESSAGES
-    found_difference(run ? of_run.look(in(tenant), in(*run)) : of_tenant.look(in(tenant)), out);
+// Same, of the rows first to last of the page of ids. Where events say what cannot stand in a row, for their chain was
+// made by somebody else, the comparison ends with an error: it is repeated thing by thing, to name the one.
+void find_difference(bridge::statement& difference, const pg_uuid_t& tenant, const bridge::result& page, uint64 first,
+                     uint64 last, verdict& out) {
+    bridge::array_builder ids(bridge::array_of_uuid, static_cast<int>(last - first));
+    for (uint64 i = first; i < last; ++i)
+        ids.add(page.column(i, 1));
+    const ErrorData* failure = bridge::attempt([&] { find_difference(difference, tenant, ids, out); });
+    if (failure == nullptr)
+        return;
+    if (ERRCODE_TO_CATEGORY(failure->sqlerrcode) != ERRCODE_DATA_EXCEPTION)
+        ReThrowError(const_cast<ErrorData*>(failure));
+    if (last - first == 1)
+        out.found(page.uuid(first, 1), 0, nullptr,
+                  psprintf("what its events say cannot stand in a row: %s", failure->message));
+    for (uint64 i = first; i < last && !out.bad; ++i)
+        find_difference(difference, tenant, page, i, i + 1, out);
 }
 
 // Each row of the journal and each message against what the events tell. run null: all of the tenant's.
 void verify_rows(const pg_uuid_t& tenant, const pg_uuid_t* run, verdict& out) {
     static bridge::statement runs("select id from sor.runs where tenant_id = $1 order by id", {UUIDOID});
-    if (run)
-        verify_journal(tenant, *run, out);
-    else
-        for_each(runs.open(in(tenant)), [&](const bridge::result& rows, uint64 i) {
-            if (!out.bad)
-                verify_journal(tenant, rows.uuid(i, 1), out);
-        });
-    if (!out.bad)
-        verify_messages(tenant, run, out);
+    static bridge::statement one_run("select id from sor.runs where tenant_id = $1 and id = $2", {UUIDOID, UUIDOID});
+    static bridge::statement messages("select id from sor.outbox where tenant_id = $1 order by id", {UUIDOID});
+    static bridge::statement messages_of_run(
+        "select id from sor.outbox where tenant_id = $1 and run_id = $2 order by id", {UUIDOID, UUIDOID});
+    // Few at a time, for a run may have any number of turns and calls.
+    for_each_page(run ? one_run.open(in(tenant), in(*run)) : runs.open(in(tenant)), 50,
+                  [&](const bridge::result& page) {
+                      if (!out.bad)
+                          find_difference(difference_of_runs, tenant, page, 0, page.count, out);
+                  });
+    for_each_page(run ? messages_of_run.open(in(tenant), in(*run)) : messages.open(in(tenant)), batch,
+                  [&](const bridge::result& page) {
+                      if (!out.bad)
+                          find_difference(difference_of_messages, tenant, page, 0, page.count, out);
+                  });
 }
 
 #define EVENTS_TO_VERIFY "select " SOR_HASHED_COLUMNS ", prev_hash, hash from sor.agent_events where tenant_id = $1"
@@ -514,36 +561,23 @@ void verify(const pg_uuid_t& tenant, const pg_uuid_t* run, verdict& out) {
 
     bridge::cursor events =
         run ? some.open(in(tenant), streams_of.look(in(tenant), in(run)).column(0, 1)) : all.open(in(tenant));
-    MemoryContext of_batch = AllocSetContextCreate(CurrentMemoryContext, "sor verification", ALLOCSET_DEFAULT_SIZES);
     state tables(run ? some_tables.open(in(tenant), in(run)) : all_tables.open(in(tenant)));
-    const MemoryContext outer = MemoryContextSwitchTo(of_batch);
     chain last;
-    for (;;) {
-        CHECK_FOR_INTERRUPTS();
-        const bridge::result found = events.fetch(batch);
-        if (found.empty())
-            break;
-        for (uint64 i = 0; i < found.count; ++i) {
-            if (!last.any || !bridge::equal(last.stream, found.uuid(i, 2))) {
-                if (last.any)
-                    conclude(last, tables, out);
-                last = {};
-                last.any = true;
-                last.stream = found.uuid(i, 2);
-            }
-            examine(found, i, last, out);
+    for_each(events, [&](const bridge::result& found, uint64 i) {
+        if (!last.any || !bridge::equal(last.stream, found.uuid(i, 2))) {
+            if (last.any)
+                conclude(last, tables, out);
+            last = {};
+            last.any = true;
+            last.stream = found.uuid(i, 2);
         }
-        found.free();
-        MemoryContextReset(of_batch);
-    }
-    MemoryContextSwitchTo(outer);
+        examine(found, i, last, out);
+    });
     if (last.any)
         conclude(last, tables, out);
     chain beyond;
     memset(beyond.stream.data, 0xff, UUID_LEN);
     conclude(beyond, tables, out);
-    MemoryContextDelete(of_batch);
-    events.close();
     tables.close();
     if (!out.bad)
         verify_rows(tenant, run, out);
@@ -960,15 +994,18 @@ SOR_FUNCTION(rebuild_run) {
     const pg_uuid_t& tenant = a.uuid(0, "tenant_id");
     const pg_uuid_t& run = a.uuid(1, "run_id");
     return JsonbPGetDatum(context::inspection(tenant, [&](MemoryContext caller) -> Jsonb* {
-        static bridge::statement of_run(RUN_TOLD, {UUIDOID, UUIDOID});
-        static bridge::statement of_turns("select told from (" TURNS_TOLD ") e order by turn_no", {UUIDOID, UUIDOID});
-        static bridge::statement of_calls("select told from (" CALLS_TOLD ") e order by id", {UUIDOID, UUIDOID});
-        const auto found = of_run.look(in(tenant), in(run));
+        static bridge::statement of_run("select told from " RUNS_TOLD, {UUIDOID, UUIDARRAYOID});
+        static bridge::statement of_turns("select told from " TURNS_TOLD " order by turn_no", {UUIDOID, UUIDARRAYOID});
+        static bridge::statement of_calls("select told from " CALLS_TOLD " order by id", {UUIDOID, UUIDARRAYOID});
+        bridge::array_builder only(bridge::array_of_uuid, 1);
+        only.add(in(run));
+        const bridge::value runs = in(only.done());
+        const auto found = of_run.look(in(tenant), runs);
         if (found.empty())
             no_such_run(run);
         return bridge::join_object({{"run", found.json(0, 1)},
-                                    {"turns", array_of(of_turns.open(in(tenant), in(run)))},
-                                    {"tool_calls", array_of(of_calls.open(in(tenant), in(run)))}},
+                                    {"turns", array_of(of_turns.open(in(tenant), runs))},
+                                    {"tool_calls", array_of(of_calls.open(in(tenant), runs))}},
                                    caller);
     }));
 }

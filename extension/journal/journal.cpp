@@ -723,8 +723,8 @@ SOR_FUNCTION(find_runs) {
             "   and started_at < $6 and coalesce(finished_at, 'infinity') >= $5"
             " order by id desc limit $4",
             {UUIDOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID});
-        const auto found = find.run(in(context::required_tenant()), in(worker), in(key), in(max),
-                                    bridge::in_time(since), bridge::in_time(until));
+        const auto found = find.look(in(context::required_tenant()), in(worker), in(key), in(max),
+                                     bridge::in_time(since), bridge::in_time(until));
         for (uint64 i = 0; i < found.count; ++i)
             rows.add({found.column(i, 1), found.column(i, 2), found.column(i, 3), found.column(i, 4),
                       found.column(i, 5), found.column(i, 6)});

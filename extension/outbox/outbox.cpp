@@ -163,12 +163,13 @@ void mark_dispatched(const pg_uuid_t& id, int64 token, const Jsonb* receipt) {
         "update sor.outbox set status = 'dispatched', processed_at = $3, attempts = $4, claim_token = $5"
         " where tenant_id = $1 and id = $2 returning " MESSAGE_COLUMNS,
         {UUIDOID, UUIDOID, TIMESTAMPTZOID, INT4OID, INT8OID});
-    const auto row = mark.run(in(tenant), in(id), in_time(GetCurrentTimestamp()), in(held.attempt), in(token));
+    const TimestampTz now = GetCurrentTimestamp();
+    const auto row = mark.run(in(tenant), in(id), in_time(now), in(held.attempt), in(token));
     if (row.empty())
         ready::raise_lost(outbox_queue, item_id, token);
     const message m = message_of(id, row);
     bridge::json_writer payload;
-    begin_payload(payload, m, held).field("receipt", receipt).end();
+    begin_payload(payload, m, held).field("receipt", receipt).key("processed_at").time(now).end();
     append_event("outbox.dispatched", m, held.claimed_by, payload.done());
 }
 
