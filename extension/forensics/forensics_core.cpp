@@ -336,11 +336,17 @@ std::string start_worker(const run_facts& f, bool resume) {
            (f.user_id.empty() ? "" : ", on_behalf_of => " + sql(f.user_id)) + ");";
 }
 
-// Effects within the database are meant: of an outside call the service behind it has to know the id.
+// Of an outside call the service behind it has to know the id.
 std::string same_ids(const run_facts& f) {
-    return std::string("retry with the same request ids") +
-           (f.is_client || f.queue.empty() ? "" : ", as sor work does by itself") +
-           ", so that nothing that took effect is repeated";
+    return std::string(f.is_client || f.queue.empty() ? "retry" : "the command retries") +
+           " with the same request ids, so that nothing that took effect in the database is repeated";
+}
+
+// What a run that did not succeed queued is committed all the same.
+std::string will_be_sent(const run_facts& f) {
+    return f.pending == 0 ? std::string()
+                          : plural(f.pending, "message") + " of it " + (f.pending == 1 ? "waits" : "wait") +
+                                " and will be sent all the same. ";
 }
 
 // A call that failed within the database was rolled back.
@@ -456,7 +462,7 @@ std::string side_effects(const run_facts& f) {
         out += " Reached the outside: " + list(f.delivered) + ", " + (f.dispatched == 1 ? "at " : "the last at ") +
                text(f.delivered_at) + '.';
     if (!f.outside_calls.empty())
-        out += " Calls outside the database: " + list(f.outside_calls) + '.';
+        out += " Calls begun outside the database: " + list(f.outside_calls) + '.';
     if (f.unknown + f.open > 0)
         out += " The outcome of " + plural(f.unknown + f.open, "outside call") +
                (f.open > 0 ? " is not known yet." : " cannot be known.");
@@ -507,19 +513,19 @@ void explain(const run_facts& f, finding& out) {
         if (f.pending > 0) {
             out.next_action =
                 "First decide whether " + plural(f.pending, "message") +
-                " that nobody has sent yet may go out; if not, or in doubt, the command stops all work and "
-                "all sending of the tenant until sor resume tenant " +
+                " that nobody has sent yet may go out; if they must not, or in doubt, run the command, which "
+                "stops all work and all sending of the tenant until sor resume tenant " +
                 sh(f.tenant) + ". Then look at all of its history, which only reads: " + out.command + ". ";
             out.command = "sor pause tenant " + sh(f.tenant) + " --reason 'changed history'";
         }
-        out.next_action += "Trust nothing that this report says: compare it with an export or a backup kept elsewhere, "
-                           "and find out who had superuser rights.";
+        out.next_action += "Trust nothing that is said here of this run: compare it with an export or a backup kept "
+                           "elsewhere, and find out who had superuser rights.";
         return;
     case run_kind::crashed:
         out.root_cause = "The process that held the run stopped, or could not reach the database, " + where(f) +
                          ": the run recorded nothing after " + text(f.last_event_at) + " and its lease ran out.";
         shows(run, "running, its lease over");
-        shows(f.last_row, "the last event");
+        shows(f.last_row, "the last event of the run itself");
         out.next_action =
             (f.open == 0
                  ? std::string()
@@ -528,7 +534,7 @@ void explain(const run_facts& f, finding& out) {
                        "may be made a second time, which the resumed run will do, before you go on. ") +
             "Start the worker again" +
             (f.run_key.empty() ? std::string() : " with the same run key, " + quoted(f.run_key)) +
-            ": it resumes the run, and turns that finished are not repeated; in the unfinished one, " + same_ids(f) +
+            ": it resumes the run. Turns that finished are not repeated; in the unfinished one " + same_ids(f) +
             ". Should the old process live on, whatever it writes is refused.";
         out.command = start_worker(f, true);
         return;
@@ -539,10 +545,10 @@ void explain(const run_facts& f, finding& out) {
                                                 : std::string("no cause is recorded")) +
                          '.';
         shows(run, "failed");
-        shows(f.last_row, "the last event");
+        shows(f.last_row, "the last event of the run itself");
         last_call();
         shows(f.bad_item_event, "the last item that failed");
-        out.next_action = nothing_of_it(f) + "Correct the cause, then " + same_ids(f) +
+        out.next_action = nothing_of_it(f) + will_be_sent(f) + "Correct the cause; then " + same_ids(f) +
                           ": a new run takes up what is left" +
                           (f.queue.empty() ? std::string() : " in queue " + quoted(f.queue)) + '.';
         out.command = start_worker(f, false);
@@ -552,10 +558,10 @@ void explain(const run_facts& f, finding& out) {
                          " cancelled the run " + where(f) +
                          (f.error.empty() ? std::string() : ": " + ending_cut(f.error)) + '.';
         shows(run, "cancelled");
-        shows(f.last_row, "the last event");
-        out.next_action = "Ask who cancelled it whether the reason still holds; if it does not, start a new run" +
-                          std::string(f.run_key.empty() ? "" : " under another run key") +
-                          ": what was completed is not repeated.";
+        shows(f.last_row, "the last event of the run itself");
+        out.next_action =
+            will_be_sent(f) + "Ask who cancelled it whether the reason still holds; if it does not, start a new run" +
+            std::string(f.run_key.empty() ? "" : " under another run key") + ": what was completed is not repeated.";
         out.command = start_worker(f, false);
         return;
     case run_kind::running:
@@ -574,7 +580,8 @@ void explain(const run_facts& f, finding& out) {
             out.next_action =
                 "Correct the cause, then put " + std::string(f.dead == 1 ? "it" : "each such message") +
                 " back into the outbox. It is sent as it stands: where the message itself is at fault, an "
-                "address for instance, queue a corrected one under another dedup key instead, with sor.enqueue.";
+                "address for instance, it would only fail again; queue a corrected one under another dedup key "
+                "instead, with sor.enqueue.";
             out.command = "sor redrive --tenant " + sh(f.tenant) + " --message " + text(f.dead_message.id);
         } else {
             out.root_cause = plural(f.items_dead, "item") + (f.items_dead == 1 ? " was" : " were") +
@@ -598,9 +605,9 @@ void explain(const run_facts& f, finding& out) {
         shows(f.resumed, "the run was resumed: the holder that made the call was lost");
         out.next_action =
             "Ask the service behind " + quoted(f.unknown_tool) + " whether request " + text(f.unknown_request) +
-            ", which the command shows and does not repeat, took effect. If it did, nothing is left to do; "
-            "if it did not and is still wanted, call again in a new run: " +
-            same_ids(f) + '.';
+            " took effect; the command only shows the call. If it did, see whether the run, which went on without the "
+            "answer, did all that it should; if it did not and is still wanted, call again in a new run with the same "
+            "request id.";
         out.command = show_call(f, f.unknown_request);
         return;
     case run_kind::failed_tool:
@@ -613,8 +620,8 @@ void explain(const run_facts& f, finding& out) {
         last_call();
         if (f.bad_sqlstate == "SR016") {
             out.next_action = nothing_of_it(f) +
-                              "An operator had paused the tool: see whether it still is; once it goes on, " +
-                              same_ids(f) + '.';
+                              "An operator had paused the tool: see whether it still is; once it goes on, "
+                              "retry with the same request id.";
             out.command = "select * from sor.list_pauses();";
         } else if (out.kind == run_kind::refused_tool) {
             out.next_action = nothing_of_it(f) +
@@ -625,7 +632,7 @@ void explain(const run_facts& f, finding& out) {
             out.command = "select name, minimum_role, permitted from sor.list_tools(" + sql(f.tenant_id) + ", " +
                           (f.user_id.empty() ? std::string("null") : sql(f.user_id)) + ", true);";
         } else {
-            out.next_action = nothing_of_it(f) + "Correct the cause, then " + same_ids(f) + '.';
+            out.next_action = nothing_of_it(f) + "Correct the cause; then " + same_ids(f) + '.';
             out.command = start_worker(f, false);
         }
         return;
@@ -685,7 +692,9 @@ std::string besides(const run_facts& f, run_kind kind) {
                (f.dead_destination.empty() ? std::string() : " by destination " + quoted(f.dead_destination)) +
                (f.dead_error.empty() ? std::string() : ": " + ending_cut(f.dead_error)) + "; sor redrive puts " +
                (f.dead == 1 ? "it" : "them") + " back.";
-    if (f.pending > 0 && kind != run_kind::succeeded && kind != run_kind::resumed)
+    const bool said = kind == run_kind::succeeded || kind == run_kind::resumed ||
+                      ((kind == run_kind::failed || kind == run_kind::cancelled) && f.failed_sends == 0);
+    if (f.pending > 0 && !said)
         out += ' ' + plural(f.pending, "message") + (f.pending == 1 ? " waits" : " wait") + " for the next relay" +
                (f.failed_sends == 0 || kind == run_kind::undelivered
                     ? std::string()

@@ -312,23 +312,23 @@ TEST(report, of_a_run_whose_holder_was_lost) {
     EXPECT_EQ(found.root_cause, "The process that held the run stopped, or could not reach the database, in turn 3: "
                                 "the run recorded nothing after T1 and its lease ran out.");
     EXPECT_EQ(evidence_of(found), "runs R, agent_events L 9");
-    EXPECT_EQ(
-        found.next_action,
-        "Start the worker again with the same run key, \"night\": it resumes the run, and turns that finished are "
-        "not repeated; in the unfinished one, retry with the same request ids, as sor work does by itself, so that "
-        "nothing that took effect is repeated. Should the old process live on, whatever it writes is refused. "
-        "HANDLER stands for the program that the worker's crontab line names.");
+    EXPECT_EQ(found.next_action,
+              "Start the worker again with the same run key, \"night\": it resumes the run. Turns that finished are "
+              "not repeated; in the unfinished one the command retries with the same request ids, so that nothing that "
+              "took effect in the database is repeated. Should the old process live on, whatever it writes is refused. "
+              "HANDLER stands for the program that the worker's crontab line names.");
     EXPECT_EQ(found.command, resume);
     EXPECT_EQ(s.cause_and_next_action, found.root_cause + " Evidence: runs R, agent_events L (seq 9). " +
                                            found.next_action + " Next: " + found.command);
     f.open = 1;
     f.open_tool = "model";
     f.open_request = "Q";
-    EXPECT_EQ(find_cause(f).next_action.find("First ask the service behind \"model\" whether request Q took effect, "
-                                             "for nobody recorded an answer: if it did, or nobody can say, decide "
-                                             "whether it may be made a second time, which the resumed run will do, before "
-                                             "you go on. Start the worker again"),
-              0u);
+    EXPECT_EQ(
+        find_cause(f).next_action.find("First ask the service behind \"model\" whether request Q took effect, "
+                                       "for nobody recorded an answer: if it did, or nobody can say, decide "
+                                       "whether it may be made a second time, which the resumed run will do, before "
+                                       "you go on. Start the worker again"),
+        0u);
 }
 
 TEST(report, of_a_resumed_run_says_what_became_of_the_stale_holder) {
@@ -376,10 +376,11 @@ TEST(report, of_a_failed_run_names_the_cause) {
               "The run failed in turn 2: the handler died; before that, tool \"write\" in turn 2 failed: bad date "
               "(SQLSTATE 22007), request Q.");
     EXPECT_EQ(evidence_of(found), "runs R, agent_events L 9, tool_calls C, agent_events E 7");
-    EXPECT_EQ(found.next_action, "Nothing of the call took effect. Correct the cause, then retry with the same request "
-                                 "ids, as sor work does by itself, so that nothing that took effect is repeated: a new "
-                                 "run takes up what is left in queue \"q\". HANDLER stands for the program that the "
-                                 "worker's crontab line names.");
+    EXPECT_EQ(found.next_action,
+              "Nothing of the call took effect. 1 message of it waits and will be sent all the same. Correct the "
+              "cause; then the command retries with the same request ids, so that nothing that took effect in the "
+              "database is repeated: a new run takes up what is left in queue \"q\". HANDLER stands for the program "
+              "that the worker's crontab line names.");
     EXPECT_EQ(found.command, anew);
     EXPECT_NE(s.cause_and_next_action.find(" 1 message was given up by destination \"mail\": unknown user; sor redrive "
                                            "puts it back. 1 message waits for the next relay; the last attempt failed: "
@@ -462,16 +463,14 @@ TEST(report, of_an_unknown_outcome) {
               "The outcome of the outside call of \"model\", request Q, cannot be known: it was begun, and no answer "
               "was recorded.");
     EXPECT_EQ(evidence_of(found), "tool_calls C");
-    EXPECT_EQ(
-        found.next_action,
-        "Ask the service behind \"model\" whether request Q, which the command shows and does not repeat, took "
-        "effect. If it did, nothing is left to do; if it did not and is still wanted, call again in a new run: retry "
-        "with the same request ids, as sor work does by itself, so that nothing that took effect is repeated.");
+    EXPECT_EQ(found.next_action,
+              "Ask the service behind \"model\" whether request Q took effect; the command only shows the call. If it "
+              "did, see whether the run, which went on without the answer, did all that it should; if it did not and "
+              "is still wanted, call again in a new run with the same request id.");
     EXPECT_EQ(found.command, "select pg_catalog.jsonb_pretty(c) from pg_catalog.jsonb_array_elements("
                              "sor.forensic_report('T', 'R') -> 'tool_calls') c where c ->> 'request_id' = 'Q';");
-    EXPECT_EQ(summarize(f, found).side_effects,
-              "No message was queued. Calls outside the database: 3 of model. The outcome "
-              "of 1 outside call cannot be known.");
+    EXPECT_EQ(summarize(f, found).side_effects, "No message was queued. Calls begun outside the database: 3 of model. "
+                                                "The outcome of 1 outside call cannot be known.");
     f.unknown = 2;
     EXPECT_EQ(find_cause(f).root_cause.find(
                   "The outcome of 2 outside calls cannot be known, the last one that of \"model\", request Q: "),
@@ -537,9 +536,8 @@ TEST(report, names_what_is_paused) {
     finding found = find_cause(f);
     EXPECT_EQ(
         found.next_action,
-        "First let go on what is paused, the tenant by olga: an audit. Nothing of the call took "
-        "effect. An operator had paused the tool: see whether it still is; once it goes on, "
-        "retry with the same request ids, as sor work does by itself, so that nothing that took effect is repeated.");
+        "First let go on what is paused, the tenant by olga: an audit. Nothing of the call took effect. An operator "
+        "had paused the tool: see whether it still is; once it goes on, retry with the same request id.");
     EXPECT_EQ(found.command, "select * from sor.list_pauses();");
     f = of_status("running");
     f.lapsed = true;
@@ -566,12 +564,12 @@ TEST(report, of_changed_history_says_so_before_anything_else) {
     f.bad_stream = f.run_id;
     f.pending = 2;
     EXPECT_EQ(find_cause(f).root_cause.find("History was changed: event 3 of the run does not fit"), 0u);
-    EXPECT_EQ(
-        find_cause(f).next_action.find(
-            "First decide whether 2 messages that nobody has sent yet may go out; if not, or in doubt, the command "
-            "stops all work and all sending of the tenant until sor resume tenant Alice. Then look at all of its "
-            "history, which only reads: sor verify --tenant Alice. Trust nothing"),
-        0u);
+    EXPECT_EQ(find_cause(f).next_action.find(
+                  "First decide whether 2 messages that nobody has sent yet may go out; if they must not, or in doubt, "
+                  "run the command, which stops all work and all sending of the tenant until sor resume tenant Alice. "
+                  "Then look at all of its history, which only reads: sor verify --tenant Alice. Trust nothing that is "
+                  "said here of this run: compare"),
+              0u);
     EXPECT_EQ(find_cause(f).command, "sor pause tenant Alice --reason 'changed history'");
 }
 
