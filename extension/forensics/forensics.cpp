@@ -431,12 +431,12 @@ void conclude(const chain& ended, state& tables, verdict& out) {
 // earlier ones said of the same thing, most things having one; the row types give each value the form that it has in
 // the journal and leave out what is no column.
 #define ROW_KEPT(key, table, run_id)                                                                                   \
-    "(select run_id, " key "kept from " OF_RUNS(key "pg_catalog.to_jsonb(r) as kept", table, run_id, "") ") k"
+    "(select run_id, " key "kept from " OF_RUNS(key "r as kept", table, run_id, "") ") k"
 #define EVENTS_OF(type)                                                                                                \
     OF_RUNS("seq, turn_no, tool_call_id, payload", "agent_events", "stream_id", " and event_type like '" type "'")
 #define ROW_TOLD(columns, table, key, type, thing)                                                                     \
-    "(select run_id, " columns "pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(null::sor." table                 \
-    ", said || pg_catalog.jsonb_build_object('tenant_id', $1, " key "))) as told from"                                 \
+    "(select run_id, " columns "pg_catalog.jsonb_populate_record(null::sor." table                                     \
+    ", said || pg_catalog.jsonb_build_object('tenant_id', $1, " key ")) as told from"                                  \
     " (select *, case when pg_catalog.cardinality(payloads) = 1 then payloads[1] else (select"                         \
     "    pg_catalog.jsonb_object_agg(key, value order by n)"                                                           \
     "    from pg_catalog.unnest(payloads) with ordinality p (p, n), pg_catalog.jsonb_each(p)) end as said from"        \
@@ -457,16 +457,20 @@ void conclude(const chain& ended, state& tables, verdict& out) {
     " on t.key = k.key where k.value is distinct from t.value), kept is null, told is null, stream_id from (" rows     \
     ") x where kept is distinct from told order by stream_id, place, coalesce(kept, told) ->> 'id' limit 1"
 
-// The runs ($2), their turns and their calls. Extending a lease is no event.
+// The runs ($2), their turns and their calls. Extending a lease is no event. Rows that are equal need not become jsonb;
+// of others it tells whether they differ in more than SQL's null and that of jsonb.
 #define LEASE "case when kept ->> 'status' = 'running' then 'lease_until' else '' end"
-constinit bridge::statement difference_of_runs(DIFFERENCE_OF("select 0 as place, run_id as stream_id, kept - " LEASE
+#define DIFFERING(place, kept, told, key)                                                                              \
+    "select " place " as place, run_id as stream_id, pg_catalog.to_jsonb(kept) as kept,"                               \
+    " pg_catalog.to_jsonb(told) as told from " kept " full join " told " using (" key ")"                              \
+    " where kept is distinct from told"
+#define RUNS_DIFFERING DIFFERING("0", RUNS_KEPT, RUNS_TOLD, "run_id")
+#define TURNS_DIFFERING DIFFERING("1", TURNS_KEPT, TURNS_TOLD, "run_id, turn_no")
+#define CALLS_DIFFERING DIFFERING("2", CALLS_KEPT, CALLS_TOLD, "run_id, id")
+constinit bridge::statement difference_of_runs(DIFFERENCE_OF("select place, stream_id, kept - " LEASE
                                                              " as kept, told - " LEASE " as told"
-                                                             " from " RUNS_KEPT " full join " RUNS_TOLD
-                                                             " using (run_id)"
-                                                             " union all select 1, run_id, kept, told from " TURNS_KEPT
-                                                             " full join " TURNS_TOLD " using (run_id, turn_no)"
-                                                             " union all select 2, run_id, kept, told from " CALLS_KEPT
-                                                             " full join " CALLS_TOLD " using (run_id, id)"),
+                                                             " from (" RUNS_DIFFERING ") r union all " TURNS_DIFFERING
+                                                             " union all " CALLS_DIFFERING),
                                                {UUIDOID, UUIDARRAYOID});
 #undef LEASE
 
@@ -994,9 +998,11 @@ SOR_FUNCTION(rebuild_run) {
     const pg_uuid_t& tenant = a.uuid(0, "tenant_id");
     const pg_uuid_t& run = a.uuid(1, "run_id");
     return JsonbPGetDatum(context::inspection(tenant, [&](MemoryContext caller) -> Jsonb* {
-        static bridge::statement of_run("select told from " RUNS_TOLD, {UUIDOID, UUIDARRAYOID});
-        static bridge::statement of_turns("select told from " TURNS_TOLD " order by turn_no", {UUIDOID, UUIDARRAYOID});
-        static bridge::statement of_calls("select told from " CALLS_TOLD " order by id", {UUIDOID, UUIDARRAYOID});
+        static bridge::statement of_run("select pg_catalog.to_jsonb(told) from " RUNS_TOLD, {UUIDOID, UUIDARRAYOID});
+        static bridge::statement of_turns("select pg_catalog.to_jsonb(told) from " TURNS_TOLD " order by turn_no",
+                                          {UUIDOID, UUIDARRAYOID});
+        static bridge::statement of_calls("select pg_catalog.to_jsonb(told) from " CALLS_TOLD " order by id",
+                                          {UUIDOID, UUIDARRAYOID});
         bridge::array_builder only(bridge::array_of_uuid, 1);
         only.add(in(run));
         const bridge::value runs = in(only.done());
