@@ -54,6 +54,12 @@ for my $what (sort keys %tampering)
 	isnt($theirs, 'clean', "$what: the other verifier finds it");
 }
 
+# what a turn was given and what it answered fit a jsonb each, and not together
+my ($run, $token) = split /\|/, $world->sql("SELECT run_id, run_token FROM sor.start_run('$alice', 'reconciler', 'large', (SELECT on_behalf_of FROM sor.runs LIMIT 1))");
+$world->sql("SELECT sor.begin_turn('$alice', '$run', $token, jsonb_build_object('in', repeat('i', 140000000)));
+	SELECT sor.finish_turn('$alice', '$run', $token, 1, jsonb_build_object('out', repeat('o', 140000000)))");
+is($world->sql("SELECT first_bad IS NULL FROM sor.verify_events('$alice')"), 't', 'large rows are verified as well');
+
 # with the guard on, nobody edits
 for ('UPDATE sor.agent_events SET actor = actor', 'DELETE FROM sor.agent_events', 'TRUNCATE sor.agent_events')
 {

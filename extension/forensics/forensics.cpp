@@ -427,21 +427,28 @@ void conclude(const chain& ended, state& tables, verdict& out) {
     "pg_catalog.unnest($2) run, lateral (select run as run_id, " columns " from sor." table " r"                       \
     " where r.tenant_id = $1 and r." run_id " = run" condition " offset 0) r"
 
-// The rows of runs, of their turns and of their calls, and as their events tell them. Later events overwrite what
-// earlier ones said of the same thing, most things having one; the row types give each value the form that it has in
-// the journal and leave out what is no column.
+// The rows of runs, of their turns and of their calls, and as their events tell them: each event overwrites what
+// earlier ones said of the same thing. The row types give each value the form that it has in the journal and leave out
+// what is no column. Nothing here joins the first and the last event, or a row, in one jsonb: each may be as large as
+// one can be.
 #define ROW_KEPT(key, table, run_id)                                                                                   \
     "(select run_id, " key "kept from " OF_RUNS(key "r as kept", table, run_id, "") ") k"
 #define EVENTS_OF(type)                                                                                                \
     OF_RUNS("seq, turn_no, tool_call_id, payload", "agent_events", "stream_id", " and event_type like '" type "'")
+#define OVERWRITTEN(row, by) "pg_catalog.jsonb_populate_record(" row ", " by ")"
+#define BETWEEN                                                                                                        \
+    "case when n > 2 then (select pg_catalog.jsonb_object_agg(key, value order by i)"                                  \
+    " from pg_catalog.unnest(payloads[2:n - 1]) with ordinality p (p, i), pg_catalog.jsonb_each(p)) end"
 #define ROW_TOLD(columns, table, key, type, thing)                                                                     \
-    "(select run_id, " columns "pg_catalog.jsonb_populate_record(null::sor." table                                     \
-    ", said || pg_catalog.jsonb_build_object('tenant_id', $1, " key ")) as told from"                                  \
-    " (select *, case when pg_catalog.cardinality(payloads) = 1 then payloads[1] else (select"                         \
-    "    pg_catalog.jsonb_object_agg(key, value order by n)"                                                           \
-    "    from pg_catalog.unnest(payloads) with ordinality p (p, n), pg_catalog.jsonb_each(p)) end as said from"        \
-    "  (select run_id, tool_call_id as id, min(turn_no) as turn_no, pg_catalog.array_agg(payload order by seq)"        \
-    "    as payloads from " EVENTS_OF(type) " group by run_id, tool_call_id" thing ") e offset 0) e) t"
+    "(select run_id, " columns OVERWRITTEN(                                                                            \
+        OVERWRITTEN(OVERWRITTEN(OVERWRITTEN("null::sor." table, "payloads[1]"), BETWEEN),                              \
+                    "case when n > 1 then payloads[n] end"),                                                           \
+        "pg_catalog.jsonb_build_object('tenant_id', $1, " key                                                          \
+        ")") " as told from"                                                                                           \
+             " (select *, pg_catalog.cardinality(payloads) as n from"                                                  \
+             "  (select run_id, tool_call_id as id, min(turn_no) as turn_no, pg_catalog.array_agg(payload order by "   \
+             "seq)"                                                                                                    \
+             "    as payloads from " EVENTS_OF(type) " group by run_id, tool_call_id" thing ") e offset 0) e) t"
 #define RUNS_KEPT ROW_KEPT("", "runs", "id")
 #define RUNS_TOLD ROW_TOLD("", "runs", "'id', run_id", "run.%", "")
 #define TURNS_KEPT ROW_KEPT("turn_no, ", "turns", "run_id")
@@ -449,24 +456,25 @@ void conclude(const chain& ended, state& tables, verdict& out) {
 #define CALLS_KEPT ROW_KEPT("id, ", "tool_calls", "run_id")
 #define CALLS_TOLD ROW_TOLD("id, ", "tool_calls", "'run_id', run_id, 'turn_no', turn_no, 'id', id", "tool\\_call.%", "")
 
-// How the first of the rows (place, stream_id, kept, told) differs from what the events tell of it: its table, its id,
-// the columns, whether the row is missing, whether the events are, and the stream.
+// The rows that are not what their events tell. Equal ones need not become jsonb; of others it tells whether they
+// differ in more than SQL's null and that of jsonb.
+#define DIFFERING(place, stream, rows)                                                                                 \
+    "select " place " as place, " stream " as stream_id, pg_catalog.to_jsonb(kept) as kept,"                           \
+    " pg_catalog.to_jsonb(told) as told from " rows " where kept is distinct from told"
+
+// How the first of these differs: its table, its id, the columns, whether the row is missing, whether the events are,
+// and the stream.
 #define DIFFERENCE_OF(rows)                                                                                            \
     "select place, coalesce(kept, told) ->> 'id', (select pg_catalog.string_agg(coalesce(k.key, t.key), ', ' order by" \
     " coalesce(k.key, t.key)) from pg_catalog.jsonb_each(kept) k full join pg_catalog.jsonb_each(told) t"              \
     " on t.key = k.key where k.value is distinct from t.value), kept is null, told is null, stream_id from (" rows     \
     ") x where kept is distinct from told order by stream_id, place, coalesce(kept, told) ->> 'id' limit 1"
 
-// The runs ($2), their turns and their calls. Extending a lease is no event. Rows that are equal need not become jsonb;
-// of others it tells whether they differ in more than SQL's null and that of jsonb.
+// The runs ($2), their turns and their calls. Extending a lease is no event.
 #define LEASE "case when kept ->> 'status' = 'running' then 'lease_until' else '' end"
-#define DIFFERING(place, kept, told, key)                                                                              \
-    "select " place " as place, run_id as stream_id, pg_catalog.to_jsonb(kept) as kept,"                               \
-    " pg_catalog.to_jsonb(told) as told from " kept " full join " told " using (" key ")"                              \
-    " where kept is distinct from told"
-#define RUNS_DIFFERING DIFFERING("0", RUNS_KEPT, RUNS_TOLD, "run_id")
-#define TURNS_DIFFERING DIFFERING("1", TURNS_KEPT, TURNS_TOLD, "run_id, turn_no")
-#define CALLS_DIFFERING DIFFERING("2", CALLS_KEPT, CALLS_TOLD, "run_id, id")
+#define RUNS_DIFFERING DIFFERING("0", "run_id", RUNS_KEPT " full join " RUNS_TOLD " using (run_id)")
+#define TURNS_DIFFERING DIFFERING("1", "run_id", TURNS_KEPT " full join " TURNS_TOLD " using (run_id, turn_no)")
+#define CALLS_DIFFERING DIFFERING("2", "run_id", CALLS_KEPT " full join " CALLS_TOLD " using (run_id, id)")
 constinit bridge::statement difference_of_runs(DIFFERENCE_OF("select place, stream_id, kept - " LEASE
                                                              " as kept, told - " LEASE " as told"
                                                              " from (" RUNS_DIFFERING ") r union all " TURNS_DIFFERING
@@ -474,23 +482,25 @@ constinit bridge::statement difference_of_runs(DIFFERENCE_OF("select place, stre
                                                {UUIDOID, UUIDARRAYOID});
 #undef LEASE
 
-// The messages ($2), but for what their events leave out. The intent is the first event of a message, and what became
-// of it stands in the last.
+// The messages ($2). The intent is the first event of a message, and what became of it stands in the last. What they
+// leave out is taken from the row.
+#define MESSAGE_TOLD                                                                                                   \
+    OVERWRITTEN(                                                                                                       \
+        OVERWRITTEN("null::sor.outbox", "i.payload"),                                                                  \
+        "pg_catalog.jsonb_build_object('tenant_id', $1, 'id', o.id, 'run_id', i.run_id, 'tool_call_id',"               \
+        " i.tool_call_id, 'attempts', coalesce(l.payload -> 'attempt', '0'), 'processed_at',"                          \
+        " l.payload -> 'processed_at', 'last_error', (select f.payload ->> 'error' from sor.agent_events f"            \
+        "   where f.tenant_id = $1 and f.stream_id = o.id and f.event_type in ('outbox.failed', 'outbox.dead')"        \
+        "   order by f.seq desc limit 1), 'status', o.status, 'next_attempt_at', o.next_attempt_at,"                   \
+        " 'created_at', o.created_at, 'claim_token', o.claim_token)")
 constinit bridge::statement difference_of_messages(
-    DIFFERENCE_OF(
-        "select 3 as place, coalesce(o.run_id, o.id) as stream_id,"
-        " pg_catalog.to_jsonb(o) - '{tenant_id,status,next_attempt_at,created_at,claim_token}'::text[] as kept,"
-        " (select pg_catalog.jsonb_build_object('id', o.id, 'run_id', i.run_id, 'tool_call_id', i.tool_call_id,"
-        "    'attempts', coalesce(l.payload -> 'attempt', '0'),"
-        "    'processed_at', (l.payload ->> 'processed_at')::timestamptz,"
-        "    'last_error', (select f.payload ->> 'error' from sor.agent_events f where f.tenant_id = $1 and f.stream_id"
-        "      = o.id and f.event_type in ('outbox.failed', 'outbox.dead') order by f.seq desc limit 1))"
-        "    || (i.payload - 'available_at')"
-        "   from sor.agent_events i, lateral (select payload from sor.agent_events l where l.tenant_id = $1"
-        "     and l.stream_id = o.id order by l.seq desc limit 1) l"
-        "  where i.tenant_id = $1 and i.stream_id = o.id and i.seq = 1) as told"
-        " from pg_catalog.unnest($2) message_id, lateral (select * from sor.outbox o where o.tenant_id = $1"
-        "   and o.id = message_id offset 0) o"),
+    DIFFERENCE_OF(DIFFERING(
+        "3", "coalesce(run_id, id)",
+        "(select id, run_id, o as kept, (select " MESSAGE_TOLD " from sor.agent_events i,"
+        "    lateral (select payload from sor.agent_events l where l.tenant_id = $1 and l.stream_id = o.id"
+        "      order by l.seq desc limit 1) l where i.tenant_id = $1 and i.stream_id = o.id and i.seq = 1) as told"
+        "  from pg_catalog.unnest($2) message_id, lateral (select * from sor.outbox o where o.tenant_id = $1"
+        "    and o.id = message_id offset 0) o offset 0) m")),
     {UUIDOID, UUIDARRAYOID});
 
 void find_difference(bridge::statement& difference, const pg_uuid_t& tenant, const bridge::array_builder& ids,
