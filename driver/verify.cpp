@@ -32,12 +32,24 @@ std::string as_text(const db::tenant& tenant, const db::verification& found) {
 exit_status verify(const verify_options& options, command_context& context) {
     auto connection = connect(context);
     auto rows = nlohmann::ordered_json::array();
-    bool sound = true;
+    exit_outcome outcome;
     for (const auto& tenant : tenants_meant(connection, options.tenant)) {
         if (stop::requested())
             throw failure(exit_status::unavailable, "stopped before every tenant was verified");
-        const auto found = db::verify_events(connection, tenant.id);
-        sound &= found.first_bad.empty();
+        db::verification found;
+        try {
+            found = db::verify_events(connection, tenant.id);
+        } catch (const db::sql_error& error) {
+            if (!connection.alive() || db::is_of_stop(error))
+                throw;
+            // The others' history is looked at all the same.
+            context.log.error("tenant \"" + report::visible(tenant.name) + "\" was not verified: " + error.message(),
+                              error.detail(), error.hint());
+            outcome.add(error.code());
+            continue;
+        }
+        if (!found.first_bad.empty())
+            outcome.add(exit_status::check_failed);
         if (options.json)
             rows.push_back({{"tenant", tenant.name},
                             {"tenant_id", tenant.id},
@@ -50,7 +62,7 @@ exit_status verify(const verify_options& options, command_context& context) {
     }
     if (options.json)
         std::printf("%s\n", rows.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
-    return sound ? exit_status::done : exit_status::check_failed;
+    return outcome.code();
 }
 
 } // namespace
@@ -60,8 +72,9 @@ void declare_verify(CLI::App& app, common_options& common, chosen_command& chose
         app, "verify", "Recompute the hash chain of all history",
         "Of each tenant granted to the login: reads every event, and every row of the journal and the outbox, which\n"
         "events tell of. Prints the first of each tenant that does not fit and ends with 1; success is silent, so\n"
-        "that cron mails only trouble. sor status and sor metrics tell the outcome and its age. For a login in\n"
-        "sor_auditor.",
+        "that cron mails only trouble. A tenant that cannot be read keeps no other from being verified. sor status "
+        "and\n"
+        "sor metrics tell the outcome and its age. For a login in sor_auditor.",
         common);
     auto options = std::make_shared<verify_options>();
     command->add_option("--tenant", options->tenant, "This tenant alone")->type_name("NAME");

@@ -42,6 +42,15 @@ like($world->sor([ 'status', '--dbname', 'service=operator' ])->{out}, qr/histor
 my $rows = decode_json($world->sor([ @verify, '--json' ])->{out});
 is(join(' ', map { $_->{tenant} . (defined $_->{first_bad} ? " $_->{first_bad}{id}" : '') } @$rows), "Alice Bob $id Carol", 'for programs');
 
+# a tenant that cannot be read is said to be, and the others are verified
+$world->sql("SET sor.drop_guard = off; CREATE FUNCTION public.unreadable(t uuid) RETURNS boolean LANGUAGE sql AS \$\$ SELECT 1 / (t <> '$alice')::int = 1 \$\$;
+	CREATE POLICY unreadable ON sor.turns AS RESTRICTIVE USING (public.unreadable(tenant_id)); GRANT USAGE ON SCHEMA public TO sor_engine");
+$r = $world->sor(\@verify);
+like($r->{err}, qr/tenant "Alice" was not verified: division by zero/, 'an error is named with its tenant');
+like($r->{out}, qr/\AFAIL  tenant "Bob".*/, 'the next tenants are verified');
+isnt($r->{rc}, $_, "the exit code is not $_") for 0, 1;
+$world->sql('SET sor.drop_guard = off; DROP POLICY unreadable ON sor.turns; DROP FUNCTION public.unreadable');
+
 # a row that its events tell otherwise; a row that is gone
 my ($message, $of_run) = split /\|/, $world->sql("SELECT id, run_id FROM sor.outbox WHERE tenant_id = '$alice' ORDER BY id LIMIT 1");
 $world->sql("UPDATE sor.outbox SET payload = payload || '{\"to\": \"thief\@example.com\"}' WHERE id = '$message'");
