@@ -15,8 +15,7 @@ for my $point (@points)
 	my $log = $world->dir . '/handled';
 	spew($log, '');
 	# tee is the handler's own log of what it was asked
-	my @arguments = ('--run-key', 'night', '--batch', 10, '--lease', 1,
-		'--handler', "sh -c 'tee -a $log | exec @{[$world->handler]}'");
+	my @arguments = ('--run-key', 'night', '--batch', 10, '--handler', "sh -c 'tee -a $log | exec @{[$world->handler]}'");
 
 	my $killed = $world->sor($world->work_args(@arguments), binary => 'sor-faults', env => { SOR_FAULT => $point });
 	is($killed->{signal}, 9, "$point: killed") or diag($killed->{err});
@@ -24,6 +23,7 @@ for my $point (@points)
 	my $turns = $world->sql("SELECT count(*) FROM sor.turns WHERE status <> 'running' AND finished_at IS NOT NULL");
 	my $events = $world->sql('SELECT count(*) FROM sor.agent_events');
 	spew($log, '');
+	$world->lapse;
 
 	my $r = $world->work_on(@arguments);
 	is($r->{rc}, 0, "$point: its successor finishes") or diag($r->{err});
@@ -46,7 +46,7 @@ for my $point (@points)
 	my $world = SorTest->new(tenants => [qw(Alice Bob)]);
 	$n = 2000;
 	$world->load_ok($world->statement($n, qw(Alice Bob)), '--tenant-from', 'directorate', '--set', 'statement=1');
-	my @arguments = ('--run-key', 'night', '--batch', 10, '--lease', 1);
+	my @arguments = ('--run-key', 'night', '--batch', 10);
 	my $seed = $ENV{SOR_SEED} // int(time);
 	srand $seed;
 	note("seed $seed");
@@ -65,8 +65,7 @@ for my $point (@points)
 			is($r->{rc}, 0, 'a worker that was quicker than its killer') or diag($r->{err});
 			last;
 		}
-		poll_until('lease over', sub { $world->sql(
-			"SELECT count(*) FROM sor.runs WHERE status = 'running' AND lease_until > clock_timestamp()") eq '0' });
+		$world->lapse;
 	}
 	note("$kills kills, " . $world->sql('SELECT count(*) FROM reconciler.expenses') . " of $n done before the last run");
 	cmp_ok($kills, '>', 0, 'killed at random points');

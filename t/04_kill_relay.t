@@ -1,7 +1,7 @@
 # kill -9 of `sor relay`: nothing is lost; what is sent twice carries the same Message-ID; nothing repeats after the mark.
 use strict;
 use warnings FATAL => 'all';
-use SorTest qw(poll_until);
+use SorTest;
 use Test::More;
 
 my $n = 20;
@@ -11,18 +11,16 @@ for my $point (sort keys %repeats)
 	my $world = SorTest->new(tenants => ['Alice']);
 	$world->load_ok($world->statement($n), '--tenant', 'Alice', '--set', 'statement=1');
 	$world->work_ok;
-	my $killed = $world->sor($world->relay_args('--lease', 1), binary => 'sor-faults', env => { SOR_FAULT => "$point:3" });
+	my $killed = $world->sor($world->relay_args, binary => 'sor-faults', env => { SOR_FAULT => "$point:3" });
 	is($killed->{signal}, 9, "$point: killed") or diag("$killed->{rc} $killed->{err}");
 	my %marked = map { $_ => 1 } split /\n/, $world->sql("SELECT id FROM sor.outbox WHERE status = 'dispatched'");
 	my %before;
 	$before{ $_->{message_id} }++ for @{ $world->mails };
 	cmp_ok(scalar keys %before, '<', $n, "$point: not all were sent");
 
-	poll_until("$point: all is dispatched", sub {
-		my $r = $world->sor($world->relay_args('--lease', 1));
-		is($r->{rc}, 0, "$point: relay") if $r->{rc};
-		return $world->sql("SELECT count(*) FROM sor.outbox WHERE status <> 'dispatched'") eq '0';
-	});
+	$world->lapse;
+	$world->relay_ok;
+	is($world->sql("SELECT count(*) FROM sor.outbox WHERE status <> 'dispatched'"), '0', "$point: all is dispatched");
 	my (%mails, %of_id);
 	for my $mail (@{ $world->mails })
 	{

@@ -218,13 +218,14 @@ SKIP: {
 	items(30);
 	my ($flag, $release) = map { $world->dir . "/$_" } qw(flag release);
 	my $held = spew($world->dir . '/held', "while IFS= read -r line; do : > $flag; until [ -e $release ]; do sleep 0.05; done; printf '%s\\n' \"\$line\"; done | exec $handler\n");
-	my $run = $world->start_sor($world->work_args('--handler', "sh $held", '--lease', 1, '--run-key', 'gone'));
+	my $run = $world->start_sor($world->work_args('--handler', "sh $held", '--run-key', 'gone'));
 	poll_until('a batch is in hand', sub { -e $flag });
 	$world->node->stop('immediate');
 	spew($release, '');
 	complains($world->finish($run), 69, qr/database|server|connection/i, 'database gone mid-batch');
 	complains($world->sor($world->work_args('--run-key', 'gone')), 69, qr/database|server|connection/i, 'database down at the start');
 	$world->node->start;
+	$world->lapse;
 	my $done = $world->work_on('--run-key', 'gone');
 	is($done->{rc}, 0, 'the next one finishes the run') or diag($done->{err});
 	is(expenses(), $before + 30, 'nothing is lost, nothing double');

@@ -2,7 +2,7 @@
 # same run key; expenses, messages and queue are those of `sor work` on the same statement.
 use strict;
 use warnings FATAL => 'all';
-use SorTest qw(data_file have_data poll_until top);
+use SorTest qw(data_file have_data top);
 use Test::More;
 
 my $source = have_data ? data_file('2014-08') : top . '/examples/reconciler/statement.csv';
@@ -38,21 +38,19 @@ $by_work->work_ok;
 my $by_mcp = SorTest->new(%cluster);
 $by_mcp->load_ok($file, '--tenant', 'Alice', '--set', 'statement=1');
 my @command = (top . '/t/mcp/worker.py', '/usr/bin/python3 ' . top . '/examples/reconciler/reconcile.py rules.csv expenses.example', '--',
-	$by_mcp->mcp_command('--on-behalf-of', 'bookkeeper@expenses.example', '--run-key', 'night', '--lease', 2));
+	$by_mcp->mcp_command('--on-behalf-of', 'bookkeeper@expenses.example', '--run-key', 'night'));
 
-# Starts the Worker until it gets the run, whose lease a killed one holds for a while; → its end.
+# Runs the Worker after a killed one; → its end.
 sub work
 {
 	my ($die) = @_;
-	return poll_until('a Worker has the run', sub {
-		my ($out, $err) = ('', '');
-		my $h = IPC::Run::start(\@command, '<', \undef, '>', \$out, '2>', \$err,
-			init => sub { chdir $by_mcp->home or die; $ENV{DIE} = $die // '' }, IPC::Run::timeout(300));
-		$h->finish;
-		my $status = $h->full_result(0);
-		return if $err =~ /SR012/; # of its predecessor, still
-		return { signal => $status & 127, rc => $status >> 8, err => $err };
-	});
+	my ($out, $err) = ('', '');
+	$by_mcp->lapse;
+	my $h = IPC::Run::start(\@command, '<', \undef, '>', \$out, '2>', \$err,
+		init => sub { chdir $by_mcp->home or die; $ENV{DIE} = $die // '' }, IPC::Run::timeout(300));
+	$h->finish;
+	my $status = $h->full_result(0);
+	return { signal => $status & 127, rc => $status >> 8, err => $err };
 }
 
 # A claim is made for ten items, the other calls for each of them.

@@ -175,14 +175,14 @@ is(decode_json($r->{out})->{data_reversible}{answer}, 'no', 'the answers are the
 is(branches(), 0, 'the drop command has dropped it');
 spew("$home/clone", "echo no room >&2; exit 3\n");
 ends(migrate(undef, 'rehearse', '--dir', "$home/rehearse_column_lost", '99990101000000', '--settings', 'clone.toml'), 69, 'a clone command that fails', err => qr/DETAIL: no room/);
-# where sessions must not be idle
-$world->sql(q{ALTER DATABASE reconciler SET idle_session_timeout = '500ms'});
-spew("$home/check.toml", slurp("$home/migrate.toml") . qq{check_command = "sleep 1"\n});
-files("$home/slow.bin", pg_dump => qq{#!/bin/sh\nsleep 1\nPATH=\${PATH#*:} exec pg_dump "\$@"\n});
-chmod 0755, "$home/slow.bin/pg_dump";
-files("$home/idle", '99990103000000_idle.sql' => "-- migrate:up\nSELECT pg_sleep(1);\n-- migrate:down\nSELECT 1;\n");
+# where sessions must not be idle: that of the operator is gone when the dump begins, the others are idle while the check runs
+$world->sql(q{ALTER DATABASE reconciler SET idle_session_timeout = '3s'});
+spew("$home/check.toml", slurp("$home/migrate.toml") . qq{check_command = "sleep 4"\n});
+files("$home/dump.bin", pg_dump => qq{#!/bin/sh\nPATH=\${PATH#*:}\npsql -Xqc "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'operator'" >&2 &&\nexec pg_dump "\$@"\n});
+chmod 0755, "$home/dump.bin/pg_dump";
+files("$home/idle", '99990103000000_idle.sql' => "-- migrate:up\nSELECT 1;\n-- migrate:down\nSELECT 1;\n");
 ends($world->sor(migrate_arguments(undef, 'rehearse', '--dir', "$home/idle", '99990103000000', '--settings', 'check.toml'),
-	env => { PATH => "$home/slow.bin:" . { $world->environment }->{PATH} }), 0, 'a rehearsal longer than a session may be idle', err => qr/\A\z/);
+	env => { PATH => "$home/dump.bin:" . { $world->environment }->{PATH} }), 0, 'a rehearsal longer than a session may be idle', err => qr/\A\z/);
 is($world->sql(q{SELECT rehearsed FROM sor.migration_status() WHERE version = '99990103000000'}), 't', 'and it is recorded');
 $world->sql('ALTER DATABASE reconciler RESET idle_session_timeout');
 # not by who may not
@@ -366,7 +366,7 @@ ends($world->finish($run), 0, 'when it is to be had, it is applied');
 approved($racing, '0503', '0503_long.up.sql' => "CREATE TABLE reconciler.never ();\nSELECT pg_sleep(60);\n", '0503_long.down.sql' => '');
 $run = $world->start_sor(migrate_arguments(undef, 'apply', '--dir', $racing, '503', '--out-of-order'));
 poll_until('it runs', sub { $world->sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%apply_migration%' AND state = 'active' AND wait_event = 'PgSleep'") });
-$holder->query_safe('BEGIN; LOCK TABLE sor.agent_events IN SHARE MODE NOWAIT');
+$holder->query_safe('BEGIN; LOCK TABLE sor.agent_events IN SHARE MODE');
 kill 'TERM', $world->pid($run) or die;
 poll_until('what became of it is to be recorded', sub { $world->sql("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'sor.agent_events'::regclass") });
 $holder->query_safe('COMMIT');

@@ -67,21 +67,22 @@ std::string add_items(stage& on, const tenant& in, const std::string& statement,
 
 std::vector<std::string> work(const stage& on, const drill_options& options, const std::string& key,
                               const std::string& handler) {
-    return {"work",
-            queue,
-            "--worker",
-            "drill",
-            "--on-behalf-of=" + on.first().email,
-            "--tenant=" + on.first().name,
-            "--run-key",
-            key,
-            "--batch",
-            "2",
-            "--lease",
-            "2",
-            "--verbose",
-            "--handler",
-            handler + options.handler};
+    return {
+        "work",
+        queue,
+        "--worker",
+        "drill",
+        "--on-behalf-of=" + on.first().email,
+        "--tenant=" + on.first().name,
+        "--run-key",
+        key,
+        "--batch",
+        "2",
+        "--lease",
+        "6", // no shorter, for the handler has half of it for an item; no longer, for without a journal it ends this
+        "--verbose",
+        "--handler",
+        handler + options.handler};
 }
 
 // -------------------------------------------------------------------------------------------------- 1 migration review
@@ -160,6 +161,9 @@ void run_journal_resume(stage& on, const drill_options& options, const std::stri
     });
     worker->signal(SIGKILL);
     const auto end = worker->wait();
+    // its backend may be at what it has sent
+    wait_until("the dead worker's session is gone",
+               [&] { return on.admin().query(sql::is_gone, {on.login("worker")}).boolean(0, 0); });
     {
         const auto seen = on.admin().query(sql::crash, {on.first().id, "drill"});
         crash = seen.text(0, 0);
@@ -168,9 +172,7 @@ void run_journal_resume(stage& on, const drill_options& options, const std::stri
     unlink(hold.c_str());
     on.observe(key, "crash", crash);
     on.observe(key, "worker", object({{"signal", std::to_string(end.signal)}}));
-    wait_until("the dead worker's lease is over", [&] {
-        return on.admin().query(sql::lease_over, {on.first().id, run}).boolean(0, 0);
-    });
+    on.admin().query(sql::lapse, {on.first().id, run});
     const auto successor = on.start("drill2.successor", "worker", arguments)->wait();
     on.observe(key, "successor", object({{"status", std::to_string(successor.status)}}));
 }

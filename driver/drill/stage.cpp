@@ -181,7 +181,7 @@ program::~program() {
     if (pid_ > 0) {
         signal(SIGTERM); // a rehearsal drops its branch
         pollfd end{static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)), POLLIN, 0};
-        poll(&end, 1, 10'000);
+        poll(&end, 1, 30'000);
         close(end.fd);
         signal(SIGKILL, true);
         while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {

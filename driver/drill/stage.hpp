@@ -63,8 +63,8 @@ struct program_end {
     int signal = 0;  // what killed it
 };
 
-// A program of ours, in a process group of its own that is gone with this object: stopped, and killed after ten
-// seconds.
+// A program of ours, in a process group of its own that is gone with this object: stopped, and killed after half
+// a minute.
 class program {
 public:
     // Standard input from a file (empty: nothing), output and errors into files.
@@ -91,6 +91,7 @@ public:
     db::connection& admin();
     void close_admin() { admin_.reset(); }
     std::unique_ptr<db::connection> session(const std::string& part);
+    std::string login(const std::string& part) const { return who_.name(part); }
     const std::string& database() const { return database_; }
     const tenant& first() const { return tenants_[0]; }
     const tenant& second() const { return tenants_[1]; }

@@ -429,8 +429,10 @@ const char* const crash =
     "'finished_at', t.finished_at) "
     "order by t.turn_no) from sor.turns t where (t.tenant_id, t.run_id) = (r.tenant_id, r.id))), r.id "
     "from sor.runs r where r.tenant_id = $1::uuid and r.worker = $2 order by r.started_at desc limit 1";
-const char* const lease_over = "select lease_until is null or lease_until < clock_timestamp() from sor.runs where "
-                               "(tenant_id, id) = ($1::uuid, $2::uuid)";
+const char* const is_gone = "select not exists (select from pg_stat_activity where usename = $1)";
+const char* const lapse =
+    "with run as (update sor.runs set lease_until = clock_timestamp() where (tenant_id, id) = ($1::uuid, $2::uuid)) "
+    "update sor.ready set available_at = clock_timestamp() where tenant_id = $1::uuid and claimed_by is not null";
 const char* const new_items = "select jsonb_agg(id order by id) from reconciler.pending_transactions where tenant_id = "
                               "$1::uuid and statement = $2";
 const char* const due_now =

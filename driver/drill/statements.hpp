@@ -44,7 +44,8 @@ extern const char* const objects;       // of the schema, as one object
 extern const char* const drop_expenses; // what the guard must refuse
 extern const char* const expenses_of;   // $1 tenant
 extern const char* const crash;         // $1 tenant, $2 worker
-extern const char* const lease_over;    // $1 tenant, $2 run
+extern const char* const is_gone;       // $1 login
+extern const char* const lapse;         // $1 tenant, $2 run
 extern const char* const new_items;     // $1 tenant, $2 statement: ids as a JSON array
 extern const char* const due_now;       // $1 message
 extern const char* const finished_run;  // $1 tenant
