@@ -507,17 +507,18 @@ void find_difference(bridge::statement& difference, const pg_uuid_t& tenant, con
                      verdict& out) {
     static constexpr const char* places[] = {"runs", "turns", "tool_calls", "outbox"};
     const auto rows = difference.look(in(tenant), in(ids.done()));
-    if (rows.empty())
-        return;
-    out.table = places[rows.integer(0, 1)];
-    pg_uuid_t row = {};
-    if (const char* id = rows.string_or_null(0, 2))
-        bridge::parse_uuid(id, row);
-    out.found(rows.uuid(0, 6), 0, &row,
-              rows.boolean(0, 4) ? psprintf("its events tell of a row of %s that is gone", out.table)
-              : rows.boolean(0, 5)
-                  ? psprintf("it has a row of %s that no event tells of", out.table)
-                  : psprintf("its row of %s is not what its events tell: %s", out.table, rows.string(0, 3)));
+    if (!rows.empty()) {
+        out.table = places[rows.integer(0, 1)];
+        pg_uuid_t row = {};
+        if (const char* id = rows.string_or_null(0, 2))
+            bridge::parse_uuid(id, row);
+        out.found(rows.uuid(0, 6), 0, &row,
+                  rows.boolean(0, 4) ? psprintf("its events tell of a row of %s that is gone", out.table)
+                  : rows.boolean(0, 5)
+                      ? psprintf("it has a row of %s that no event tells of", out.table)
+                      : psprintf("its row of %s is not what its events tell: %s", out.table, rows.string(0, 3)));
+    }
+    rows.free(); // one for each page
 }
 
 // Same, of the rows first to last of the page of ids. Where events say what cannot stand in a row, for their chain was
