@@ -42,6 +42,7 @@ select sor.grant_tenant('preflight_operator', :a) \g /dev/null
 set role preflight_operator;
 select inserted from sor.preflight_request(:a, '00000000-0000-4000-8000-00000000fe01');
 select inserted from sor.preflight_request(:a, '00000000-0000-4000-8000-00000000fe01');
+select sor.preflight_awaited();
 select keys, events from sor.preflight_forget(:a, '00000000-0000-4000-8000-00000000fe01');
 select keys, events from sor.preflight_forget(:a, '00000000-0000-4000-8000-00000000fe01');
 begin;

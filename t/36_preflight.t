@@ -89,6 +89,7 @@ $world->sql("SELECT sor.assign_role('$alice', '$steering', 'member')");
 my ($host, $port) = $world->start_pgbouncer;
 $r = $world->sor([ 'preflight', '--tenant', 'Alice', '--dbname', "host=$host port=$port dbname=reconciler user=operator" ]);
 is($r->{rc}, 0, 'through PgBouncer') or diag($r->{out} . $r->{err});
+like($r->{out}, qr/the second was not let in before the first was done and inserted 0 rows/, 'and check 4 says that the two did not meet');
 my %pids = map { $_ => 1 } $r->{out} =~ /backend (\d+)/g;
 is(scalar keys %pids, 1, 'where one connection serves all');
 

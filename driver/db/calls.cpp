@@ -274,6 +274,10 @@ preflight_response receive_preflight_request(connection& connection) {
     return {result.boolean(0, 0), result.text(0, 1)};
 }
 
+bool preflight_awaited(connection& connection) {
+    return connection.query("select awaited from sor.preflight_awaited() awaited", {}).boolean(0, 0);
+}
+
 preflight_remains preflight_forget(connection& connection, const std::string& tenant_id,
                                    const std::string& request_id) {
     const auto result =

@@ -163,6 +163,8 @@ struct preflight_response {
     std::string response;
 };
 preflight_response receive_preflight_request(connection&);
+// Does another session wait for the end of this one's transaction?
+bool preflight_awaited(connection&);
 struct preflight_remains {
     std::int64_t keys, events;
 };

@@ -473,6 +473,16 @@ SOR_FUNCTION(preflight_forget) {
     });
 }
 
+SOR_FUNCTION(preflight_awaited) {
+    const bool awaited = context::as_engine([](MemoryContext) {
+        static bridge::statement waiting("select exists (select from pg_catalog.pg_locks where not granted"
+                                         "    and transactionid = pg_catalog.pg_current_xact_id_if_assigned()::xid)",
+                                         {});
+        return waiting.run().boolean(0, 1);
+    });
+    return BoolGetDatum(awaited);
+}
+
 SOR_FUNCTION(preflight_context) {
     const pg_uuid_t* tenant = context::current_tenant();
     const pg_uuid_t* user = context::current_user_id();

@@ -17,6 +17,12 @@ comment on function sor.preflight_request(uuid, uuid) is
     'inserted is false for a twin, which gets the stored response. Of two sessions that make one request at once exactly one inserts. The key expires after a minute. '
     'Errors: SR002 not granted, SR005 the id is that of another request, 55P03 the twin is still in flight.';
 
+create function sor.preflight_awaited() returns boolean
+    language c volatile as 'MODULE_PATHNAME', 'sor_preflight_awaited'
+    set search_path = pg_catalog, pg_temp set row_security = on;
+comment on function sor.preflight_awaited() is
+    'Whether another session waits for this transaction to end, as the second one does that makes the same sor.preflight_request.';
+
 create function sor.preflight_forget(tenant_id uuid, request_id uuid, out keys bigint, out events bigint)
     language c volatile as 'MODULE_PATHNAME', 'sor_preflight_forget'
     set search_path = pg_catalog, pg_temp set row_security = on;
