@@ -54,6 +54,13 @@ for my $what (sort keys %tampering)
 	isnt($theirs, 'clean', "$what: the other verifier finds it");
 }
 
+# memory is that of one event, however many there are
+$world->sql("SELECT count(sor.append_event('$alice', 'expense.scanned', jsonb_build_object('scan', repeat('x', 1000000)))) FROM generate_series(1, 200)");
+my ($verdict, $peak) = split /\n/, $world->sql("SELECT first_bad IS NULL FROM sor.verify_events('$alice');
+	SELECT (regexp_match(pg_read_file('/proc/self/status'), 'VmHWM:\\s+(\\d+)'))[1]");
+is($verdict, 't', 'large events are verified');
+cmp_ok($peak, '<', 300_000, "200 of 1 MB in $peak kB");
+
 # what a turn was given and what it answered fit a jsonb each, and not together
 my ($run, $token) = split /\|/, $world->sql("SELECT run_id, run_token FROM sor.start_run('$alice', 'reconciler', 'large', (SELECT on_behalf_of FROM sor.runs LIMIT 1))");
 $world->sql("SELECT sor.begin_turn('$alice', '$run', $token, jsonb_build_object('in', repeat('i', 140000000)));

@@ -10,7 +10,7 @@ using bridge::in;
 
 namespace {
 
-constexpr int batch = 1000; // rows in memory at once, where there may be any number
+constexpr int batch = 100; // rows in memory at once, where there may be any number
 
 [[noreturn]] void no_such_run(const pg_uuid_t& id) {
     bridge::raise(code::invalid_state_transition, psprintf("there is no run %s", bridge::to_cstring(id)), nullptr,
@@ -149,7 +149,7 @@ text* narrative_of(const bridge::result& rows, uint64 row, int first) {
 template <bridge::guarded F>
 bool for_each_page(bridge::cursor rows, long size, F&& with) {
     MemoryContext of_page = AllocSetContextCreate(CurrentMemoryContext, "sor page", ALLOCSET_DEFAULT_SIZES);
-    const MemoryContext outer = MemoryContextSwitchTo(of_page);
+    const MemoryContext outer = CurrentMemoryContext;
     bool any = false;
     for (;;) {
         CHECK_FOR_INTERRUPTS();
@@ -157,6 +157,7 @@ bool for_each_page(bridge::cursor rows, long size, F&& with) {
         if (page.empty())
             break;
         any = true;
+        MemoryContextSwitchTo(of_page); // SPI leaves its own
         with(page);
         page.free();
         MemoryContextReset(of_page);
@@ -167,12 +168,17 @@ bool for_each_page(bridge::cursor rows, long size, F&& with) {
     return any;
 }
 
-// Calls add(page, row) for each row. False when there was none.
+// Calls add(page, row) for each row; what it allocates is gone after each, for an event may be as large as 256 MB.
+// False when there was none.
 template <bridge::guarded F>
 bool for_each(bridge::cursor rows, F&& add) {
     return for_each_page(rows, batch, [&](const bridge::result& page) {
-        for (uint64 i = 0; i < page.count; ++i)
+        const MemoryContext of_row = CurrentMemoryContext;
+        for (uint64 i = 0; i < page.count; ++i) {
             add(page, i);
+            MemoryContextSwitchTo(of_row);
+            MemoryContextReset(of_row);
+        }
     });
 }
 
@@ -429,26 +435,31 @@ void conclude(const chain& ended, state& tables, verdict& out) {
 
 // The rows of runs, of their turns and of their calls, and as their events tell them: each event overwrites what
 // earlier ones said of the same thing. The row types give each value the form that it has in the journal and leave out
-// what is no column. Nothing here joins the first and the last event, or a row, in one jsonb: each may be as large as
-// one can be.
+// what is no column. Events are looked at one by one, each may be as large as a jsonb can be: neither are the first and
+// the last joined in one jsonb, nor are all in memory at once.
 #define ROW_KEPT(key, table, run_id)                                                                                   \
     "(select run_id, " key "kept from " OF_RUNS(key "r as kept", table, run_id, "") ") k"
 #define EVENTS_OF(type)                                                                                                \
-    OF_RUNS("seq, turn_no, tool_call_id, payload", "agent_events", "stream_id", " and event_type like '" type "'")
+    OF_RUNS("seq, turn_no, tool_call_id", "agent_events", "stream_id", " and event_type like '" type "'")
+#define EVENT_SAID(seq)                                                                                                \
+    "(select payload from sor.agent_events s where s.tenant_id = $1 and s.stream_id = e.run_id and s.seq = " seq ")"
+#define SAID_BETWEEN                                                                                                   \
+    "(select pg_catalog.jsonb_object_agg(key, value) from (select distinct on (key) key, value"                        \
+    "  from sor.agent_events s, pg_catalog.jsonb_each(payload) where s.tenant_id = $1 and s.stream_id = e.run_id"      \
+    "   and s.seq = any (seqs[2:n - 1]) order by key, s.seq desc) s)"
 #define OVERWRITTEN(row, by) "pg_catalog.jsonb_populate_record(" row ", " by ")"
-#define BETWEEN                                                                                                        \
-    "case when n > 2 then (select pg_catalog.jsonb_object_agg(key, value order by i)"                                  \
-    " from pg_catalog.unnest(payloads[2:n - 1]) with ordinality p (p, i), pg_catalog.jsonb_each(p)) end"
+#define FIRST_TOLD(table) OVERWRITTEN("null::sor." table, EVENT_SAID("seqs[1]"))
+#define LAST_TOLD(table)                                                                                               \
+    OVERWRITTEN(OVERWRITTEN(FIRST_TOLD(table), "case when n > 2 then " SAID_BETWEEN " end"),                           \
+                "case when n > 1 then " EVENT_SAID("seqs[n]") " end")
 #define ROW_TOLD(columns, table, key, type, thing)                                                                     \
-    "(select run_id, " columns OVERWRITTEN(                                                                            \
-        OVERWRITTEN(OVERWRITTEN(OVERWRITTEN("null::sor." table, "payloads[1]"), BETWEEN),                              \
-                    "case when n > 1 then payloads[n] end"),                                                           \
-        "pg_catalog.jsonb_build_object('tenant_id', $1, " key                                                          \
-        ")") " as told from"                                                                                           \
-             " (select *, pg_catalog.cardinality(payloads) as n from"                                                  \
-             "  (select run_id, tool_call_id as id, min(turn_no) as turn_no, pg_catalog.array_agg(payload order by "   \
-             "seq)"                                                                                                    \
-             "    as payloads from " EVENTS_OF(type) " group by run_id, tool_call_id" thing ") e offset 0) e) t"
+    "(select run_id, " columns OVERWRITTEN(LAST_TOLD(table),                                                           \
+                                           "pg_catalog.jsonb_build_object('tenant_id', $1, " key                       \
+                                           ")") " as told from"                                                        \
+                                                " (select *, pg_catalog.cardinality(seqs) as n from (select run_id, "  \
+                                                "tool_call_id as id, min(turn_no) as turn_no,"                         \
+                                                "   pg_catalog.array_agg(seq order by seq) as seqs from " EVENTS_OF(   \
+                                                    type) " group by run_id, tool_call_id" thing ") e offset 0) e) t"
 #define RUNS_KEPT ROW_KEPT("", "runs", "id")
 #define RUNS_TOLD ROW_TOLD("", "runs", "'id', run_id", "run.%", "")
 #define TURNS_KEPT ROW_KEPT("turn_no, ", "turns", "run_id")
@@ -553,7 +564,7 @@ void verify_rows(const pg_uuid_t& tenant, const pg_uuid_t* run, verdict& out) {
                       if (!out.bad)
                           find_difference(difference_of_runs, tenant, page, 0, page.count, out);
                   });
-    for_each_page(run ? messages_of_run.open(in(tenant), in(*run)) : messages.open(in(tenant)), batch,
+    for_each_page(run ? messages_of_run.open(in(tenant), in(*run)) : messages.open(in(tenant)), 1000,
                   [&](const bridge::result& page) {
                       if (!out.bad)
                           find_difference(difference_of_messages, tenant, page, 0, page.count, out);
