@@ -151,7 +151,7 @@ void look_at_history(problems& out, const watched_tenant& t) {
     const auto found = find.run(in(t.id));
     if (!found.empty())
         out.add({severity::critical, "history_unsound", t.name, nullptr, found.time(0, 1), 1,
-                 "the last verification found changed or missing events",
+                 "the last verification found changed or missing events, or rows that say something else than theirs",
                  psprintf("sor verify --tenant %s", quoted(t.name))});
 }
 
