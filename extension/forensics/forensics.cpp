@@ -439,8 +439,11 @@ void conclude(const chain& ended, state& tables, verdict& out) {
 // the last joined in one jsonb, nor are all in memory at once.
 #define ROW_KEPT(key, table, run_id)                                                                                   \
     "(select run_id, " key "kept from " OF_RUNS(key "r as kept", table, run_id, "") ") k"
-#define EVENTS_OF(type)                                                                                                \
-    OF_RUNS("seq, turn_no, tool_call_id", "agent_events", "stream_id", " and event_type like '" type "'")
+#define EVENTS_OF_EACH(type, thing)                                                                                    \
+    "(select *, pg_catalog.cardinality(seqs) as n from (select run_id, tool_call_id as id, min(turn_no) as turn_no,"   \
+    "   pg_catalog.array_agg(seq order by seq) as seqs from " OF_RUNS(                                                 \
+        "seq, turn_no, tool_call_id", "agent_events", "stream_id",                                                     \
+        " and event_type like '" type "'") " group by run_id, tool_call_id" thing ") e offset 0) e"
 #define EVENT_SAID(seq)                                                                                                \
     "(select payload from sor.agent_events s where s.tenant_id = $1 and s.stream_id = e.run_id and s.seq = " seq ")"
 #define SAID_BETWEEN                                                                                                   \
@@ -452,14 +455,10 @@ void conclude(const chain& ended, state& tables, verdict& out) {
 #define LAST_TOLD(table)                                                                                               \
     OVERWRITTEN(OVERWRITTEN(FIRST_TOLD(table), "case when n > 2 then " SAID_BETWEEN " end"),                           \
                 "case when n > 1 then " EVENT_SAID("seqs[n]") " end")
+#define KEY(key) "pg_catalog.jsonb_build_object('tenant_id', $1, " key ")"
 #define ROW_TOLD(columns, table, key, type, thing)                                                                     \
-    "(select run_id, " columns OVERWRITTEN(LAST_TOLD(table),                                                           \
-                                           "pg_catalog.jsonb_build_object('tenant_id', $1, " key                       \
-                                           ")") " as told from"                                                        \
-                                                " (select *, pg_catalog.cardinality(seqs) as n from (select run_id, "  \
-                                                "tool_call_id as id, min(turn_no) as turn_no,"                         \
-                                                "   pg_catalog.array_agg(seq order by seq) as seqs from " EVENTS_OF(   \
-                                                    type) " group by run_id, tool_call_id" thing ") e offset 0) e) t"
+    "(select run_id, " columns OVERWRITTEN(LAST_TOLD(table), KEY(key)) " as told from " EVENTS_OF_EACH(type,           \
+                                                                                                       thing) ") t"
 #define RUNS_KEPT ROW_KEPT("", "runs", "id")
 #define RUNS_TOLD ROW_TOLD("", "runs", "'id', run_id", "run.%", "")
 #define TURNS_KEPT ROW_KEPT("turn_no, ", "turns", "run_id")
@@ -539,11 +538,11 @@ void find_difference(bridge::statement& difference, const pg_uuid_t& tenant, con
     bridge::array_builder ids(bridge::array_of_uuid, static_cast<int>(last - first));
     for (uint64 i = first; i < last; ++i)
         ids.add(page.column(i, 1));
-    const ErrorData* failure = bridge::attempt([&] { find_difference(difference, tenant, ids, out); });
+    ErrorData* failure = bridge::attempt([&] { find_difference(difference, tenant, ids, out); });
     if (failure == nullptr)
         return;
     if (ERRCODE_TO_CATEGORY(failure->sqlerrcode) != ERRCODE_DATA_EXCEPTION)
-        ReThrowError(const_cast<ErrorData*>(failure));
+        ReThrowError(failure);
     if (last - first == 1)
         out.found(page.uuid(first, 1), 0, nullptr,
                   psprintf("what its events say cannot stand in a row: %s", failure->message));
