@@ -140,6 +140,20 @@ private:
     bool in_flight_ = false, ends_on_stop_ = false;
 };
 
+// Does it on this connection; where that turns out to be lost, as one may be that was idle for long, on another like
+// it.
+template <typename work>
+void on_this_or_another(connection& connection, work&& do_it) {
+    try {
+        do_it(connection);
+    } catch (const sql_error&) {
+        if (connection.alive())
+            throw;
+        db::connection another(connection, {});
+        do_it(another);
+    }
+}
+
 // The PG* variables that say the same as these parameters: for programs that we start.
 std::vector<std::pair<std::string, std::string>> environment_of(const parameter_list& parameters);
 

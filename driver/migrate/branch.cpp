@@ -217,14 +217,7 @@ void branch::drop() noexcept {
                 context_.log.warning("branch \"" + name_ + "\" may be left behind: the drop command failed",
                                      outcome.errors);
         } else if (control_) {
-            try {
-                db::drop_branch(*control_, name_);
-            } catch (const failure&) {
-                if (control_->alive())
-                    throw;
-                db::connection another(*control_, {});
-                db::drop_branch(another, name_);
-            }
+            db::on_this_or_another(*control_, [&](auto& connection) { db::drop_branch(connection, name_); });
         }
     } catch (const std::exception& error) {
         context_.log.warning("branch \"" + name_ + "\" may be left behind", error.what(),

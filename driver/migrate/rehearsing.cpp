@@ -41,12 +41,12 @@ exit_status rehearse(const options& options, command_context& context) {
     }
     migrations.push_back(&file);
     const auto report = rehearse_on_a_branch(work.connection(), migrations, context);
-    // The first connection may have been lost while it was idle; and what is done is recorded even when a stop comes
-    // now.
-    db::connection recording(work.connection(), {});
-    db::record_rehearsal(recording, work.find_state(file.version)->version, checksum,
-                         report.at("branch").get<std::string>(),
-                         report.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
+    const db::connection::spared recording(work.connection()); // it is done
+    db::on_this_or_another(work.connection(), [&](auto& connection) {
+        db::record_rehearsal(connection, work.find_state(file.version)->version, checksum,
+                             report.at("branch").template get<std::string>(),
+                             report.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
+    });
     if (options.json)
         print_json(report);
     else
