@@ -141,6 +141,8 @@ pid_t spawn(const std::vector<std::string>& arguments, const std::vector<std::st
             _exit(127);
         for (const int signal : {SIGPIPE, SIGXFSZ, SIGTERM, SIGINT})
             std::signal(signal, SIG_DFL);
+        if (std::signal(SIGHUP, SIG_DFL) == SIG_IGN) // nohup's wish is the program's too
+            std::signal(SIGHUP, SIG_IGN);
         sigprocmask(SIG_SETMASK, &before, nullptr);
         dup2(in, STDIN_FILENO);
         dup2(out, STDOUT_FILENO);

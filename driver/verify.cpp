@@ -35,7 +35,7 @@ exit_status verify(const verify_options& options, command_context& context) {
     exit_outcome outcome;
     for (const auto& tenant : tenants_meant(connection, options.tenant)) {
         if (stop::requested())
-            throw failure(exit_status::unavailable, "stopped before every tenant was verified");
+            throw failure(exit_status::try_again, "stopped before every tenant was verified");
         db::verification found;
         try {
             found = db::verify_events(connection, tenant.id);
@@ -72,9 +72,8 @@ void declare_verify(CLI::App& app, common_options& common, chosen_command& chose
         app, "verify", "Recompute the hash chain of all history",
         "Of each tenant granted to the login: reads every event, and every row of the journal and the outbox, which\n"
         "events tell of. Prints the first of each tenant that does not fit and ends with 1; success is silent, so\n"
-        "that cron mails only trouble. A tenant that cannot be read keeps no other from being verified. sor status "
-        "and\n"
-        "sor metrics tell the outcome and its age. For a login in sor_auditor.",
+        "that cron mails only trouble. A tenant that cannot be read keeps no other from being verified.\n"
+        "sor status and sor metrics tell the outcome and its age. For a login in sor_auditor.",
         common);
     auto options = std::make_shared<verify_options>();
     command->add_option("--tenant", options->tenant, "This tenant alone")->type_name("NAME");

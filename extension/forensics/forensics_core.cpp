@@ -90,18 +90,18 @@ std::string in_turn(int turn_no) {
 }
 
 // Moments are told to the second, and a gap may be shorter.
-std::string span(std::string_view before, std::string_view from, std::string_view between, std::string_view to) {
-    return from == to ? " at " + std::string(from)
-                      : ' ' + std::string(before) + ' ' + std::string(from) + ' ' + std::string(between) + ' ' +
-                            std::string(to);
+std::string when(std::string_view before, std::string_view from, std::string_view between, std::string_view to) {
+    return from == to
+               ? "at " + std::string(from)
+               : std::string(before) + ' ' + std::string(from) + ' ' + std::string(between) + ' ' + std::string(to);
 }
 
 std::string tell_run(const teller& t, std::string_view verb) {
     if (verb == "started")
         return t.who() + " started the run" + t.maybe(" of key \"", "run_key", "\"") + '.';
     if (verb == "resumed") {
-        std::string out = t.who() + " resumed the run, whose holder was lost, after a gap" +
-                          span("from", t.value("gap.from"), "to", t.value("gap.to")) + '.';
+        std::string out = t.who() + " resumed the run, whose holder was lost, after a gap " +
+                          when("from", t.value("gap.from"), "to", t.value("gap.to")) + '.';
         if (t.has("gap.unended_turn"))
             out += " Turn " + t.value("gap.unended_turn") + " had begun and not finished.";
         if (t.has("gap.unknown_calls#") && t.value("gap.unknown_calls#") != "0")
@@ -402,7 +402,7 @@ std::string where(const run_facts& f) {
 }
 
 std::string lost_between(const run_facts& f) {
-    return span("between", text(f.gap_from), "and", text(f.gap_to)).substr(1) +
+    return when("between", text(f.gap_from), "and", text(f.gap_to)) +
            (f.gap_turn.empty() ? std::string() : ", in turn " + text(f.gap_turn));
 }
 
@@ -514,7 +514,7 @@ void explain(const run_facts& f, finding& out) {
             out.next_action =
                 "First decide whether " + plural(f.pending, "message") +
                 " that nobody has sent yet may go out; if they must not, or in doubt, run the command, which "
-                "stops all work and all sending of the tenant until sor resume tenant " +
+                "stops the tenant's claims, tool calls and messages until sor resume tenant " +
                 sh(f.tenant) + ". Then look at all of its history, which only reads: " + out.command + ". ";
             out.command = "sor pause tenant " + sh(f.tenant) + " --reason 'changed history'";
         }
@@ -531,7 +531,7 @@ void explain(const run_facts& f, finding& out) {
                  ? std::string()
                  : "First ask the service behind " + quoted(f.open_tool) + " whether request " + text(f.open_request) +
                        " took effect, for nobody recorded an answer: if it did, or nobody can say, decide whether it "
-                       "may be made a second time, which the resumed run will do, before you go on. ") +
+                       "may be made a second time, which the resumed run may do, before you go on. ") +
             "Start the worker again" +
             (f.run_key.empty() ? std::string() : " with the same run key, " + quoted(f.run_key)) +
             ": it resumes the run. Turns that finished are not repeated; in the unfinished one " + same_ids(f) +
@@ -770,9 +770,9 @@ summary summarize(const run_facts& f, const finding& found) {
         (f.finished_at.empty() ? "not finished; its last event is of " + text(f.last_event_at)
                                : "finished " + text(f.finished_at) + ", after " + text(f.duration)) +
         (f.resumptions == 0   ? std::string("; never resumed.")
-         : f.resumptions == 1 ? "; resumed once, after a gap"
-                              : "; resumed " + std::to_string(f.resumptions) + " times, the last time after a gap") +
-        (f.resumptions == 0 ? std::string() : span("from", text(f.gap_from), "to", text(f.gap_to)) + '.');
+         : f.resumptions == 1 ? "; resumed once, after a gap "
+                              : "; resumed " + std::to_string(f.resumptions) + " times, the last time after a gap ") +
+        (f.resumptions == 0 ? std::string() : when("from", text(f.gap_from), "to", text(f.gap_to)) + '.');
     const char* by_whom = f.tampered ? " That is what the changed rows tell." : "";
     s.failure_point = failure_point(f) + by_whom;
     s.side_effects = side_effects(f) + by_whom;

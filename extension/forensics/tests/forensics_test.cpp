@@ -326,7 +326,7 @@ TEST(report, of_a_run_whose_holder_was_lost) {
     EXPECT_EQ(
         find_cause(f).next_action.find("First ask the service behind \"model\" whether request Q took effect, "
                                        "for nobody recorded an answer: if it did, or nobody can say, decide "
-                                       "whether it may be made a second time, which the resumed run will do, before "
+                                       "whether it may be made a second time, which the resumed run may do, before "
                                        "you go on. Start the worker again"),
         0u);
 }
@@ -564,12 +564,13 @@ TEST(report, of_changed_history_says_so_before_anything_else) {
     f.bad_stream = f.run_id;
     f.pending = 2;
     EXPECT_EQ(find_cause(f).root_cause.find("History was changed: event 3 of the run does not fit"), 0u);
-    EXPECT_EQ(find_cause(f).next_action.find(
-                  "First decide whether 2 messages that nobody has sent yet may go out; if they must not, or in doubt, "
-                  "run the command, which stops all work and all sending of the tenant until sor resume tenant Alice. "
-                  "Then look at all of its history, which only reads: sor verify --tenant Alice. Trust nothing that is "
-                  "said here of this run: compare"),
-              0u);
+    EXPECT_EQ(
+        find_cause(f).next_action.find(
+            "First decide whether 2 messages that nobody has sent yet may go out; if they must not, or in doubt, "
+            "run the command, which stops the tenant's claims, tool calls and messages until sor resume tenant Alice. "
+            "Then look at all of its history, which only reads: sor verify --tenant Alice. Trust nothing that is "
+            "said here of this run: compare"),
+        0u);
     EXPECT_EQ(find_cause(f).command, "sor pause tenant Alice --reason 'changed history'");
 }
 
